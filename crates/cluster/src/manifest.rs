@@ -1,0 +1,52 @@
+//! What an image is made of: written by the kitchen, read by the head and the lab.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Digest;
+
+/// The file in an image's directory that holds its [`Manifest`] as JSON.
+pub const MANIFEST_FILE: &str = "manifest.json";
+
+/// An image: kernel, initramfs, system image. Lies in one directory with the files that it names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Name from the recipe.
+    pub name: String,
+    /// Version of the kernel, as `uname -r` prints it.
+    pub kernel_version: String,
+    /// Compressed kernel, as U-Boot's `booti` takes it.
+    pub kernel: Artefact,
+    /// Compressed cpio archive with init and its modules.
+    pub initramfs: Artefact,
+    /// The read-only root file system.
+    pub system: Artefact,
+    /// Firmware for the lab's emulated boards: the real U-Boot from the suite. Never sent to a node.
+    #[serde(default)]
+    pub lab_uboot: Option<Artefact>,
+    /// What went in.
+    pub packages: Vec<Package>,
+}
+
+/// One file of an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Artefact {
+    /// File name in the image's directory.
+    pub file: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256 of the content.
+    pub sha256: Digest,
+}
+
+/// One Debian package in an image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Package {
+    /// Package name.
+    pub name: String,
+    /// Version.
+    pub version: String,
+    /// SHA-256 of the `.deb`.
+    pub sha256: Digest,
+    /// Bytes of its files in the system image, before compression.
+    pub installed_bytes: u64,
+}

@@ -1,0 +1,127 @@
+//! What a node and the head say to each other over HTTP once the node's own programs run.
+//!
+//! The node posts a [`Report`] as JSON to [`crate::plan::NodePlan::report_path`]; the answer is [`Orders`].
+//! There is no other channel: the head never connects to a node.
+
+use serde::{Deserialize, Serialize};
+
+use crate::phase::Event;
+use crate::swarm::SwarmFacts;
+
+/// What a node says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// The node's uptime when it sends this, in milliseconds: the head's anchor for the events' times.
+    pub uptime_ms: u64,
+    /// What happened since the last report that was answered. At most [`Report::EVENTS_LIMIT`].
+    #[serde(default)]
+    pub events: Vec<Event>,
+    /// What Docker says of the swarm; absent until Docker answers.
+    #[serde(default)]
+    pub swarm: Option<SwarmFacts>,
+    /// How the orders of the last answers ended.
+    #[serde(default)]
+    pub outcomes: Vec<Outcome>,
+}
+
+impl Report {
+    /// The most events in one report; a node with more sends the rest in the next.
+    pub const EVENTS_LIMIT: usize = 200;
+    /// The largest report that the head reads, in bytes.
+    pub const BYTES_LIMIT: usize = 512 * 1024;
+}
+
+/// How an order ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The order's number.
+    pub order: u64,
+    /// `None` if it was carried out; the reason in one sentence if it could not be.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// What the head answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orders {
+    /// The head's clock: milliseconds since 1970 (UTC). A Pi has no battery clock.
+    pub now_ms: u64,
+    /// When the node should report again at the latest, in milliseconds.
+    pub report_in_ms: u64,
+    /// What to do, in this order. An order that the node has seen already (by its number) is not
+    /// carried out again.
+    #[serde(default)]
+    pub orders: Vec<Order>,
+}
+
+/// One thing to do, with a number that is never used again for this boot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// The order's number; the outcome carries it back.
+    pub number: u64,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What an agent can be told to do. Docker's own words; each is one call to its API.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Form a new swarm with this node as its first manager.
+    Init,
+    /// Join a swarm.
+    Join {
+        /// Join token, for a worker or a manager.
+        token: String,
+        /// A manager's `address:port`.
+        manager: String,
+    },
+    /// Leave the swarm, by force: used where the swarm this node was in does not exist any more.
+    Leave,
+    /// As a manager: make another node a manager.
+    Promote {
+        /// Docker's id of the node.
+        id: String,
+    },
+    /// As a manager: make another manager a worker.
+    Demote {
+        /// Docker's id of the node.
+        id: String,
+    },
+    /// As a manager: move a node's tasks elsewhere.
+    Drain {
+        /// Docker's id of the node.
+        id: String,
+    },
+    /// As a manager: delete a node's entry.
+    Remove {
+        /// Docker's id of the node.
+        id: String,
+    },
+    /// As a manager: deploy a stack (`docker stack deploy`), replacing one of that name.
+    DeployStack {
+        /// The stack's name.
+        name: String,
+        /// The compose file's text.
+        compose: String,
+    },
+    /// Reboot now, cleanly.
+    Reboot,
+}
+
+impl std::fmt::Debug for Action {
+    /// Names the action; join tokens and compose files never reach a log.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Init => f.write_str("init"),
+            Self::Join { manager, .. } => write!(f, "join {manager}"),
+            Self::Leave => f.write_str("leave"),
+            Self::Promote { id } => write!(f, "promote {id}"),
+            Self::Demote { id } => write!(f, "demote {id}"),
+            Self::Drain { id } => write!(f, "drain {id}"),
+            Self::Remove { id } => write!(f, "remove {id}"),
+            Self::DeployStack { name, .. } => write!(f, "deploy stack {name}"),
+            Self::Reboot => f.write_str("reboot"),
+        }
+    }
+}

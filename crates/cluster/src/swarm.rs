@@ -1,0 +1,71 @@
+//! What the head decides about the swarm from what the agents report. No IO; agents act.
+
+use serde::{Deserialize, Serialize};
+
+/// What one node's Docker says about the swarm (`GET /info`, and on a manager `/swarm` and `/nodes`).
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwarmFacts {
+    /// This node's state.
+    pub state: LocalState,
+    /// This node's id in the swarm; empty when it is in none.
+    #[serde(default)]
+    pub node_id: String,
+    /// What only a manager that sees a leader can say.
+    #[serde(default)]
+    pub manager: Option<ManagerFacts>,
+}
+
+/// Docker's `LocalNodeState`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LocalState {
+    /// Not in a swarm.
+    #[default]
+    Inactive,
+    /// Joining.
+    Pending,
+    /// In a swarm.
+    Active,
+    /// In a swarm, but locked or failing.
+    Error,
+    /// Locked by autolock.
+    Locked,
+}
+
+/// What a manager sees.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ManagerFacts {
+    /// The swarm's id.
+    pub cluster_id: String,
+    /// Join token for workers. A secret.
+    pub worker_token: String,
+    /// Join token for managers. A secret.
+    pub manager_token: String,
+    /// The swarm's nodes.
+    pub members: Vec<Member>,
+}
+
+/// One entry of `docker node ls`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Docker's id.
+    pub id: String,
+    /// The host name it joined with: the node's name.
+    pub hostname: String,
+    /// `Ready` in Docker's words.
+    pub ready: bool,
+    /// Whether its role is manager (desired and, for a reachable one, actual).
+    pub manager: bool,
+    /// Whether, as a manager, it is reachable.
+    pub reachable: bool,
+    /// Whether it is the leader.
+    pub leader: bool,
+    /// Whether it is drained (`Availability` is `drain`).
+    pub drained: bool,
+}
+
+impl std::fmt::Debug for SwarmFacts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SwarmFacts({:?}, manager: {})", self.state, self.manager.is_some())
+    }
+}

@@ -1,0 +1,77 @@
+//! What the head tells an operator: the JSON of its API, which the command line, the page and the lab read.
+
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::phase::{Phase, Step};
+use crate::{Mac, NodeName};
+
+/// One node, as `GET /v1/nodes` lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// The node's name.
+    pub name: NodeName,
+    /// The node's key.
+    pub mac: Mac,
+    /// Its address, once it has one.
+    pub address: Option<Ipv4Addr>,
+    /// `manager` or `worker` as the swarm has it now; empty when it is in none.
+    pub role: String,
+    /// The phase of the newest line of its timeline; absent before the first.
+    pub phase: Option<Phase>,
+    /// What happened to that phase.
+    pub step: Option<Step>,
+    /// Which boot since the head first saw the node, from 1; 0 before the first.
+    pub boot: u64,
+    /// When this boot began (its first DHCP request), milliseconds since 1970.
+    pub boot_began_ms: Option<u64>,
+    /// When the node became Ready in this boot, milliseconds since 1970.
+    pub ready_at_ms: Option<u64>,
+    /// When the node was last heard, milliseconds since 1970.
+    pub last_seen_ms: Option<u64>,
+    /// A sentence for people: why it failed, what it waits for.
+    pub detail: String,
+}
+
+/// One line of a timeline, as `GET /v1/nodes/{name}` gives it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimelineLine {
+    /// When, milliseconds since 1970.
+    pub at_ms: u64,
+    /// Which boot of the node, from 1.
+    pub boot: u64,
+    /// Which phase.
+    pub phase: Phase,
+    /// What happened to it.
+    pub step: Step,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// A node with its timeline, oldest line first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeDetail {
+    /// The node.
+    pub node: NodeView,
+    /// Its timeline.
+    pub timeline: Vec<TimelineLine>,
+}
+
+/// The swarm, as `GET /v1/swarm` gives it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SwarmView {
+    /// The swarm's id; empty before it is formed.
+    pub cluster_id: String,
+    /// Its entries as the managers see them.
+    pub members: Vec<crate::swarm::Member>,
+    /// What is held and why, one sentence each.
+    pub held: Vec<String>,
+}
+
+/// Every error of the API: a sentence for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What was wrong, where, and what to do.
+    pub error: String,
+}
