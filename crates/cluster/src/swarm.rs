@@ -1,4 +1,20 @@
 //! What the head decides about the swarm from what the agents report. No IO; agents act.
+//!
+//! ```text
+//!            no swarm known                 a node is empty and a manager answers
+//!   Unformed ───init──► Forming ──► Formed ───join──► worker ──promote──► manager (as many as wanted)
+//!      ▲                              │
+//!      │  so many of the managers     │  a reboot is wanted, one node at a time:
+//!      │  came back empty that their  ├──► promote a substitute ─► demote ─► drain ─► remove ─► reboot
+//!      └──quorum cannot return ───────┘    (held, with the reason, where it would cost the quorum)
+//! ```
+//!
+//! An entry whose node came back empty is demoted and removed before that node joins anew; a node that
+//! is in a swarm that is not ours leaves it.
+
+mod decide;
+
+pub use decide::{Decisions, Known, NodeState, Reboot, RoleWish, Swarm, View};
 
 use serde::{Deserialize, Serialize};
 

@@ -1,0 +1,438 @@
+//! The decision itself: one look at everything that is known, one list of orders.
+//!
+//! Each node carries out one order at a time; whoever calls says which are busy. A lost order or a lost
+//! answer therefore costs time, never correctness: the next look starts from what Docker says.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{LocalState, ManagerFacts, Member, SwarmFacts};
+use crate::NodeName;
+use crate::report::Action;
+
+/// A node counts as there while it was heard within this time, in milliseconds.
+const LIVE_MS: u64 = 15_000;
+/// How long an order to form a swarm may show no effect before another node is asked, in milliseconds.
+const FORMING_LIMIT_MS: u64 = 120_000;
+/// How long a node may be in a swarm whose managers do not list it before it is told to leave, in
+/// milliseconds. A new worker is listed before its own Docker says that it is active; this is for reports
+/// that cross.
+const FOREIGN_GRACE_MS: u64 = 10_000;
+/// How long a reboot that was ordered holds up the next one, in milliseconds. A node that does not come
+/// back must not block the others for ever.
+const REBOOT_LIMIT_MS: u64 = 900_000;
+/// The port on which managers listen for joins (Docker's default).
+const SWARM_PORT: u16 = 2377;
+
+/// What the operator wants a node to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RoleWish {
+    /// Preferred as a manager.
+    Manager,
+    /// Never a manager.
+    Worker,
+    /// A manager if one is needed.
+    #[default]
+    Any,
+}
+
+/// How far a wanted reboot is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reboot {
+    /// None is wanted.
+    #[default]
+    No,
+    /// The operator wants one; the node is taken out of the swarm first.
+    Wanted,
+    /// The node was told; it is on its way until it is Ready again.
+    Ordered {
+        /// When it was told, milliseconds since 1970.
+        since_ms: u64,
+    },
+}
+
+/// What the head knows of one node.
+#[derive(Clone, Debug)]
+pub struct NodeState {
+    /// Its name, with which it joins.
+    pub name: NodeName,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// What it should be.
+    pub wish: RoleWish,
+    /// What its Docker said in this boot; `None` until it did.
+    pub facts: Option<SwarmFacts>,
+    /// When it was last heard, milliseconds since 1970.
+    pub heard_ms: u64,
+    /// Whether an order is under way there.
+    pub busy: bool,
+    /// Whether it is to be rebooted.
+    pub reboot: Reboot,
+}
+
+/// Everything a decision looks at.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// How many managers the operator wants; odd.
+    pub managers: usize,
+    /// The enrolled nodes, in the order of their names.
+    pub nodes: Vec<NodeState>,
+}
+
+/// What the head remembers of the swarm, on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// The swarm's id.
+    pub cluster_id: String,
+    /// Names of its managers when it was last seen whole.
+    pub managers: Vec<NodeName>,
+}
+
+/// What is to be done now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decisions {
+    /// At most one order for each node that is not busy.
+    pub orders: Vec<(NodeName, Action)>,
+    /// What waits and why, a sentence each.
+    pub held: Vec<String>,
+}
+
+/// The head's memory between decisions.
+#[derive(Clone, Debug, Default)]
+pub struct Swarm {
+    known: Option<Known>,
+    forming: Option<(NodeName, u64)>,
+    foreign_since: BTreeMap<NodeName, u64>,
+}
+
+impl Swarm {
+    /// A head that remembers `known` from its store.
+    pub fn new(known: Option<Known>) -> Self {
+        Self { known, ..Self::default() }
+    }
+
+    /// What has to be remembered; to be stored whenever it changes.
+    pub fn known(&self) -> Option<&Known> {
+        self.known.as_ref()
+    }
+
+    /// Looks at everything and says what to do. `now_ms` is milliseconds since 1970.
+    pub fn decide(&mut self, view: &View, now_ms: u64) -> Decisions {
+        let mut desk = Desk::new(view, now_ms);
+        match self.authority(view, now_ms) {
+            Some((node, facts)) => self.tend(&mut desk, &node, &facts),
+            None => self.form(&mut desk),
+        }
+        desk.decisions
+    }
+
+    /// The manager to speak through: of the swarm we know, the leader if it reports, none that is to reboot
+    /// if another is there.
+    fn authority(&self, view: &View, now_ms: u64) -> Option<(NodeState, ManagerFacts)> {
+        let managers = view.nodes.iter().filter(|node| is_live(node, now_ms)).filter_map(|node| {
+            let facts = node.facts.as_ref()?.manager.as_ref()?;
+            let ours = self.known.as_ref().is_none_or(|known| known.cluster_id == facts.cluster_id);
+            ours.then_some((node, facts))
+        });
+        let (node, facts) = managers.min_by_key(|(node, facts)| {
+            let leads =
+                facts.members.iter().any(|member| member.leader && member.hostname == node.name.as_str());
+            (node.reboot != Reboot::No, node.busy, !leads, node.name.clone())
+        })?;
+        Some((node.clone(), facts.clone()))
+    }
+
+    /// No manager answers: forms the swarm, or waits for one that can still come back.
+    fn form(&mut self, desk: &mut Desk) {
+        for node in &desk.view.nodes {
+            if node.reboot == Reboot::Wanted && desk.is_empty(node) {
+                desk.order(&node.name, Action::Reboot);
+            } else if node.reboot == Reboot::Wanted {
+                desk.hold(format!(
+                    "{} waits: no manager answers that could take it out of the swarm",
+                    node.name
+                ));
+            }
+        }
+        if let Some((name, since_ms)) = &self.forming
+            && desk.now_ms < since_ms + FORMING_LIMIT_MS
+        {
+            return desk.hold(format!("the swarm is being formed on {name}"));
+        }
+        if let Some(known) = &self.known {
+            let is_empty =
+                |name: &&NodeName| desk.node(name.as_str()).is_some_and(|node| desk.is_empty(node));
+            let lost = known.managers.iter().filter(is_empty).count();
+            if known.managers.len() - lost > known.managers.len() / 2 {
+                return desk.hold("no manager answers; waits for the managers to come back".to_owned());
+            }
+        }
+        let candidates = desk.view.nodes.iter().filter(|node| {
+            desk.is_empty(node) && !node.busy && node.wish != RoleWish::Worker && node.reboot != Reboot::Wanted
+        });
+        let Some(first) = candidates.min_by_key(|node| node.wish != RoleWish::Manager) else { return };
+        self.known = None;
+        self.forming = Some((first.name.clone(), desk.now_ms));
+        desk.order(&first.name, Action::Init);
+    }
+
+    /// A manager answers: brings the swarm towards what is wanted.
+    fn tend(&mut self, desk: &mut Desk, authority: &NodeState, facts: &ManagerFacts) {
+        self.forming = None;
+        self.remember(desk, facts);
+        let mut council = Council { desk, authority, members: &facts.members };
+        council.bury();
+        council.reboot();
+        council.fit_managers();
+        let manager = format!("{}:{SWARM_PORT}", authority.address);
+        for node in &desk.view.nodes {
+            if desk.is_empty(node) && node.reboot != Reboot::Wanted && !has_entry(&facts.members, node) {
+                desk.order(
+                    &node.name,
+                    Action::Join { token: facts.worker_token.clone(), manager: manager.clone() },
+                );
+            }
+        }
+        self.expel_foreign(desk, &facts.members);
+    }
+
+    fn remember(&mut self, desk: &Desk, facts: &ManagerFacts) {
+        let mut managers: Vec<NodeName> = facts
+            .members
+            .iter()
+            .filter(|member| member.manager)
+            .filter_map(|member| desk.node(&member.hostname).map(|node| node.name.clone()))
+            .collect();
+        managers.sort();
+        managers.dedup();
+        let known = Known { cluster_id: facts.cluster_id.clone(), managers };
+        if self.known.as_ref() != Some(&known) {
+            self.known = Some(known);
+        }
+    }
+
+    /// A node that says it is in a swarm whose managers do not list it is in one that is gone.
+    fn expel_foreign(&mut self, desk: &mut Desk, members: &[Member]) {
+        for node in &desk.view.nodes {
+            let active = node.facts.as_ref().is_some_and(|facts| {
+                facts.state != LocalState::Inactive
+                    && !members.iter().any(|member| member.id == facts.node_id)
+            });
+            if !active || !is_live(node, desk.now_ms) || node.reboot != Reboot::No {
+                self.foreign_since.remove(&node.name);
+                continue;
+            }
+            let since = *self.foreign_since.entry(node.name.clone()).or_insert(desk.now_ms);
+            if desk.now_ms >= since + FOREIGN_GRACE_MS && desk.order(&node.name, Action::Leave) {
+                self.foreign_since.remove(&node.name);
+            }
+        }
+    }
+}
+
+fn is_live(node: &NodeState, now_ms: u64) -> bool {
+    node.facts.is_some() && now_ms < node.heard_ms + LIVE_MS
+}
+
+fn has_entry(members: &[Member], node: &NodeState) -> bool {
+    members.iter().any(|member| member.hostname == node.name.as_str())
+}
+
+/// Where the orders of one decision are collected.
+struct Desk<'a> {
+    view: &'a View,
+    now_ms: u64,
+    decisions: Decisions,
+}
+
+impl<'a> Desk<'a> {
+    fn new(view: &'a View, now_ms: u64) -> Self {
+        Self { view, now_ms, decisions: Decisions::default() }
+    }
+
+    /// Gives an order, unless the node has one already. Returns whether it was given.
+    fn order(&mut self, name: &NodeName, action: Action) -> bool {
+        let free = self.node(name.as_str()).is_some_and(|node| !node.busy)
+            && !self.decisions.orders.iter().any(|(other, _)| other == name);
+        if free {
+            self.decisions.orders.push((name.clone(), action));
+        }
+        free
+    }
+
+    fn hold(&mut self, reason: String) {
+        self.decisions.held.push(reason);
+    }
+
+    fn node(&self, name: &str) -> Option<&'a NodeState> {
+        self.view.nodes.iter().find(|node| node.name.as_str() == name)
+    }
+
+    /// Whether a node is there and in no swarm.
+    fn is_empty(&self, node: &NodeState) -> bool {
+        is_live(node, self.now_ms)
+            && node.facts.as_ref().is_some_and(|facts| facts.state == LocalState::Inactive)
+    }
+}
+
+/// The swarm as its manager sees it, and that manager's ear.
+struct Council<'d, 'v, 'm> {
+    desk: &'d mut Desk<'v>,
+    authority: &'m NodeState,
+    members: &'m [Member],
+}
+
+impl Council<'_, '_, '_> {
+    fn tell(&mut self, action: Action) {
+        self.desk.order(&self.authority.name, action);
+    }
+
+    /// Removes the entries of lives that are over: the node is empty, or is there under another id.
+    fn bury(&mut self) {
+        let dead = self.members.iter().find(|member| {
+            let Some(node) = self.desk.node(&member.hostname) else { return false };
+            let Some(facts) = &node.facts else { return false };
+            let over = match facts.state {
+                LocalState::Inactive => !node.busy,
+                LocalState::Active => {
+                    !facts.node_id.is_empty() && facts.node_id != member.id && !member.ready
+                }
+                _ => false,
+            };
+            over && is_live(node, self.desk.now_ms) && node.reboot != Reboot::Wanted
+        });
+        let Some(dead) = dead else { return };
+        let id = dead.id.clone();
+        self.tell(if dead.manager { Action::Demote { id } } else { Action::Remove { id } });
+    }
+
+    /// Takes the next node that is to be rebooted a step further; one at a time.
+    fn reboot(&mut self) {
+        let now_ms = self.desk.now_ms;
+        let away = self.desk.view.nodes.iter().find(
+            |node| matches!(node.reboot, Reboot::Ordered { since_ms } if now_ms < since_ms + REBOOT_LIMIT_MS),
+        );
+        let mut wanted: Vec<&NodeState> =
+            self.desk.view.nodes.iter().filter(|node| node.reboot == Reboot::Wanted).collect();
+        // One that was begun (drained, or taken out already) is brought to its end first.
+        wanted.sort_by_key(|node| self.entry(node).is_some_and(|entry| !entry.drained));
+        for (place, node) in wanted.into_iter().enumerate() {
+            match away {
+                Some(away) => {
+                    self.desk.hold(format!("{} waits: {} is not back yet", node.name, away.name));
+                }
+                None if place > 0 => self.desk.hold(format!("{} waits for its turn to reboot", node.name)),
+                None => self.take_out(node),
+            }
+        }
+    }
+
+    fn entry(&self, node: &NodeState) -> Option<Member> {
+        self.members.iter().find(|member| member.hostname == node.name.as_str()).cloned()
+    }
+
+    /// One step of: substitute, demote, drain, remove, reboot.
+    fn take_out(&mut self, node: &NodeState) {
+        let Some(entry) = self.entry(node) else {
+            self.desk.order(&node.name, Action::Reboot);
+            return;
+        };
+        let id = entry.id.clone();
+        if entry.manager {
+            return self.step_down(node, &entry);
+        }
+        if !entry.drained && entry.ready {
+            return self.tell(Action::Drain { id });
+        }
+        self.tell(Action::Remove { id });
+    }
+
+    /// A manager may go when those that stay are a majority of themselves and as many as wanted, or as many
+    /// as there can be.
+    fn step_down(&mut self, node: &NodeState, entry: &Member) {
+        let others: Vec<&Member> =
+            self.members.iter().filter(|member| member.manager && member.id != entry.id).collect();
+        let reachable = others.iter().filter(|member| member.reachable).count();
+        if others.len() < self.desk.view.managers
+            && let Some(id) = self.candidate()
+        {
+            return self.tell(Action::Promote { id });
+        }
+        if others.is_empty() {
+            return self.leave_alone(node);
+        }
+        if reachable <= others.len() / 2 {
+            return self
+                .desk
+                .hold(format!("{} waits: without it the managers would lose their quorum", node.name));
+        }
+        if self.authority.name == node.name {
+            return self.desk.hold(format!("{} waits for another manager to take over", node.name));
+        }
+        self.tell(Action::Demote { id: entry.id.clone() });
+    }
+
+    /// The only manager, and nobody can take its place.
+    fn leave_alone(&mut self, node: &NodeState) {
+        if self.members.iter().all(|member| member.hostname == node.name.as_str()) {
+            self.desk.order(&node.name, Action::Reboot);
+            return;
+        }
+        self.desk.hold(format!(
+            "{} waits: it is the only manager, and no other node is Ready that may be one",
+            node.name
+        ));
+    }
+
+    /// A worker that can become a manager now.
+    fn candidate(&self) -> Option<String> {
+        let fit = self.members.iter().filter_map(|member| {
+            let node = self.desk.node(&member.hostname)?;
+            let id_matches = node.facts.as_ref().is_some_and(|facts| facts.node_id == member.id);
+            let fit = !member.manager
+                && member.ready
+                && !member.drained
+                && id_matches
+                && node.reboot == Reboot::No
+                && node.wish != RoleWish::Worker
+                && is_live(node, self.desk.now_ms);
+            fit.then_some((node.wish != RoleWish::Manager, node.name.clone(), member.id.clone()))
+        });
+        fit.min().map(|(_, _, id)| id)
+    }
+
+    /// As many managers as wanted, an odd number, one change at a time and only while all are reachable.
+    fn fit_managers(&mut self) {
+        let managers: Vec<&Member> = self.members.iter().filter(|member| member.manager).collect();
+        let steady = managers.iter().all(|member| member.reachable);
+        let rebooting = self.desk.view.nodes.iter().any(|node| node.reboot != Reboot::No);
+        if !steady || rebooting {
+            return;
+        }
+        let possible = self.members.iter().filter(|member| member.ready && self.may_manage(member)).count();
+        let target =
+            self.desk.view.managers.min(possible - usize::from(possible > 0 && possible % 2 == 0)).max(1);
+        if managers.len() < target {
+            if let Some(id) = self.candidate() {
+                self.tell(Action::Promote { id });
+            }
+        } else if managers.len() > target
+            && let Some(surplus) =
+                managers.iter().filter(|member| !member.leader).max_by_key(|member| &member.hostname)
+        {
+            let id = surplus.id.clone();
+            self.tell(Action::Demote { id });
+        }
+    }
+
+    fn may_manage(&self, member: &Member) -> bool {
+        self.desk.node(&member.hostname).is_some_and(|node| node.wish != RoleWish::Worker)
+    }
+}
+
+#[cfg(test)]
+mod tests;
