@@ -20,6 +20,9 @@ const FORMING_LIMIT_MS: u64 = 120_000;
 /// milliseconds. A new worker is listed before its own Docker says that it is active; this is for reports
 /// that cross.
 const FOREIGN_GRACE_MS: u64 = 10_000;
+/// How long managers that are all there, one of them empty, may be without a leader before the swarm counts
+/// as lost, in milliseconds. Raft elects within seconds if it can.
+const LEADERLESS_LIMIT_MS: u64 = 60_000;
 /// How long a reboot that was ordered holds up the next one, in milliseconds. A node that does not come
 /// back must not block the others for ever.
 const REBOOT_LIMIT_MS: u64 = 900_000;
@@ -107,6 +110,7 @@ pub struct Swarm {
     known: Option<Known>,
     forming: Option<(NodeName, u64)>,
     foreign_since: BTreeMap<NodeName, u64>,
+    leaderless_since: Option<u64>,
 }
 
 impl Swarm {
@@ -133,15 +137,20 @@ impl Swarm {
     /// The manager to speak through: of the swarm we know, the leader if it reports, none that is to reboot
     /// if another is there.
     fn authority(&self, view: &View, now_ms: u64) -> Option<(NodeState, ManagerFacts)> {
-        let managers = view.nodes.iter().filter(|node| is_live(node, now_ms)).filter_map(|node| {
+        let managers = view.nodes.iter().enumerate().filter_map(|(place, node)| {
             let facts = node.facts.as_ref()?.manager.as_ref()?;
             let ours = self.known.as_ref().is_none_or(|known| known.cluster_id == facts.cluster_id);
-            ours.then_some((node, facts))
+            (ours && is_live(node, now_ms)).then_some((place, node, facts))
         });
-        let (node, facts) = managers.min_by_key(|(node, facts)| {
-            let leads =
-                facts.members.iter().any(|member| member.leader && member.hostname == node.name.as_str());
-            (node.reboot != Reboot::No, node.busy, !leads, node.name.clone())
+        let (_, node, facts) = managers.min_by_key(|(place, node, facts)| {
+            let own = facts.members.iter().find(|member| member.hostname == node.name.as_str());
+            let leads = own.is_some_and(|member| member.leader);
+            let begun = own.is_some_and(|member| member.drained);
+            // Where all are to reboot, one that was begun goes first, then the first: the last speaks.
+            match node.reboot {
+                Reboot::No => (false, node.busy, !leads, *place),
+                _ => (true, node.busy, begun, usize::MAX - place),
+            }
         })?;
         Some((node.clone(), facts.clone()))
     }
@@ -163,16 +172,14 @@ impl Swarm {
         {
             return desk.hold(format!("the swarm is being formed on {name}"));
         }
-        if let Some(known) = &self.known {
-            let is_empty =
-                |name: &&NodeName| desk.node(name.as_str()).is_some_and(|node| desk.is_empty(node));
-            let lost = known.managers.iter().filter(is_empty).count();
-            if known.managers.len() - lost > known.managers.len() / 2 {
-                return desk.hold("no manager answers; waits for the managers to come back".to_owned());
-            }
+        if !self.is_lost(desk) {
+            return desk.hold("no manager answers; waits for the managers to come back".to_owned());
         }
         let candidates = desk.view.nodes.iter().filter(|node| {
-            desk.is_empty(node) && !node.busy && node.wish != RoleWish::Worker && node.reboot != Reboot::Wanted
+            desk.is_empty(node)
+                && !node.busy
+                && node.wish != RoleWish::Worker
+                && node.reboot != Reboot::Wanted
         });
         let Some(first) = candidates.min_by_key(|node| node.wish != RoleWish::Manager) else { return };
         self.known = None;
@@ -180,14 +187,34 @@ impl Swarm {
         desk.order(&first.name, Action::Init);
     }
 
+    /// Whether the swarm we know, if any, can never have a quorum again: so many of its managers came back
+    /// empty that the rest is no majority, or all of them are there, one of them empty, and still none leads.
+    fn is_lost(&mut self, desk: &Desk) -> bool {
+        let Some(known) = &self.known else { return true };
+        let managers: Vec<Option<&NodeState>> =
+            known.managers.iter().map(|name| desk.node(name.as_str())).collect();
+        let empty = managers.iter().flatten().filter(|node| desk.is_empty(node)).count();
+        if managers.len() - empty <= managers.len() / 2 {
+            return true;
+        }
+        let all_there = managers.iter().all(|node| node.is_some_and(|node| is_live(node, desk.now_ms)));
+        if empty == 0 || !all_there {
+            self.leaderless_since = None;
+            return false;
+        }
+        desk.now_ms >= *self.leaderless_since.get_or_insert(desk.now_ms) + LEADERLESS_LIMIT_MS
+    }
+
     /// A manager answers: brings the swarm towards what is wanted.
     fn tend(&mut self, desk: &mut Desk, authority: &NodeState, facts: &ManagerFacts) {
         self.forming = None;
+        self.leaderless_since = None;
         self.remember(desk, facts);
         let mut council = Council { desk, authority, members: &facts.members };
         council.bury();
         council.reboot();
         council.fit_managers();
+        self.remember_promotion(desk, &facts.members);
         let manager = format!("{}:{SWARM_PORT}", authority.address);
         for node in &desk.view.nodes {
             if desk.is_empty(node) && node.reboot != Reboot::Wanted && !has_entry(&facts.members, node) {
@@ -200,18 +227,36 @@ impl Swarm {
         self.expel_foreign(desk, &facts.members);
     }
 
+    /// Notes who the managers are. While an order is under way, or given now, one that is being promoted
+    /// counts already: if it is lost just then, so is the quorum of two.
     fn remember(&mut self, desk: &Desk, facts: &ManagerFacts) {
+        let is_manager = |member: &&Member| member.manager;
         let mut managers: Vec<NodeName> = facts
             .members
             .iter()
-            .filter(|member| member.manager)
-            .filter_map(|member| desk.node(&member.hostname).map(|node| node.name.clone()))
+            .filter(is_manager)
+            .filter_map(|member| desk.name(&member.hostname))
             .collect();
+        if desk.view.nodes.iter().any(|node| node.busy)
+            && let Some(before) = self.known.take_if(|known| known.cluster_id == facts.cluster_id)
+        {
+            managers.extend(before.managers);
+        }
         managers.sort();
         managers.dedup();
-        let known = Known { cluster_id: facts.cluster_id.clone(), managers };
-        if self.known.as_ref() != Some(&known) {
-            self.known = Some(known);
+        self.known = Some(Known { cluster_id: facts.cluster_id.clone(), managers });
+    }
+
+    /// Notes a manager to be, before it is told.
+    fn remember_promotion(&mut self, desk: &Desk, members: &[Member]) {
+        let promoted = desk.decisions.orders.iter().find_map(|(_, action)| match action {
+            Action::Promote { id } => members.iter().find(|member| member.id == *id),
+            _ => None,
+        });
+        if let (Some(known), Some(member)) = (&mut self.known, promoted)
+            && let Some(name) = desk.name(&member.hostname)
+        {
+            known.managers.push(name);
         }
     }
 
@@ -222,7 +267,7 @@ impl Swarm {
                 facts.state != LocalState::Inactive
                     && !members.iter().any(|member| member.id == facts.node_id)
             });
-            if !active || !is_live(node, desk.now_ms) || node.reboot != Reboot::No {
+            if !active || !is_live(node, desk.now_ms) {
                 self.foreign_since.remove(&node.name);
                 continue;
             }
@@ -272,6 +317,10 @@ impl<'a> Desk<'a> {
         self.view.nodes.iter().find(|node| node.name.as_str() == name)
     }
 
+    fn name(&self, name: &str) -> Option<NodeName> {
+        self.node(name).map(|node| node.name.clone())
+    }
+
     /// Whether a node is there and in no swarm.
     fn is_empty(&self, node: &NodeState) -> bool {
         is_live(node, self.now_ms)
@@ -303,7 +352,7 @@ impl Council<'_, '_, '_> {
                 }
                 _ => false,
             };
-            over && is_live(node, self.desk.now_ms) && node.reboot != Reboot::Wanted
+            over && is_live(node, self.desk.now_ms)
         });
         let Some(dead) = dead else { return };
         let id = dead.id.clone();
@@ -318,8 +367,9 @@ impl Council<'_, '_, '_> {
         );
         let mut wanted: Vec<&NodeState> =
             self.desk.view.nodes.iter().filter(|node| node.reboot == Reboot::Wanted).collect();
-        // One that was begun (drained, or taken out already) is brought to its end first.
-        wanted.sort_by_key(|node| self.entry(node).is_some_and(|entry| !entry.drained));
+        // One that was begun (drained, or taken out already) is brought to its end first; managers go last,
+        // so that a worker that is to be rebooted too can take over.
+        wanted.sort_by_key(|node| self.entry(node).map(|entry| (!entry.drained, entry.manager)));
         for (place, node) in wanted.into_iter().enumerate() {
             match away {
                 Some(away) => {
