@@ -1,0 +1,127 @@
+//! One emulated board: its card, its emulator, its power switch.
+//!
+//! The board boots by itself from U-Boot on; nothing here knows what it does.
+
+use std::fs::File;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::Context;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+use crate::place::Place;
+use crate::{card, network, qmp};
+
+/// The emulator, from Debian's package `qemu-system-arm`.
+pub(crate) const EMULATOR: &str = "qemu-system-aarch64";
+
+/// A board, on or off.
+pub(crate) struct Board {
+    pub(crate) name: String,
+    pub(crate) number: u8,
+    pub(crate) console: PathBuf,
+    machine_socket: PathBuf,
+    firmware: PathBuf,
+    log: File,
+    /// Open for as long as the board exists: the card's file has no name.
+    card: File,
+    emulator: Option<Child>,
+}
+
+impl Board {
+    /// A board that is off, with a blank card.
+    ///
+    /// # Errors
+    /// No room for the card.
+    pub(crate) fn new(place: &Place, number: u8, firmware: &Path, cards: &Path) -> anyhow::Result<Self> {
+        let name = format!("node{number}");
+        let card = card::blank(cards)?;
+        // The emulator opens the card through the descriptor that it inherits.
+        fcntl(&card, FcntlArg::F_SETFD(FdFlag::empty())).context("handing the card on")?;
+        let log =
+            File::options().append(true).create(true).open(place.lab_log()).context("opening lab.log")?;
+        Ok(Self {
+            console: place.console(&name),
+            machine_socket: place.machine_socket(&name),
+            firmware: firmware.to_owned(),
+            name,
+            number,
+            log,
+            card,
+            emulator: None,
+        })
+    }
+
+    /// Switches the board on. Nothing happens if it is.
+    ///
+    /// # Errors
+    /// The emulator cannot be started.
+    pub(crate) fn power_on(&mut self) -> anyhow::Result<()> {
+        if self.is_on() {
+            return Ok(());
+        }
+        let mut command = Command::new(EMULATOR);
+        command.args(self.arguments()).stdin(Stdio::null());
+        command.stdout(self.log.try_clone()?).stderr(self.log.try_clone()?);
+        let emulator = command.spawn().with_context(|| format!("starting {EMULATOR} for {}", self.name))?;
+        self.emulator = Some(emulator);
+        Ok(())
+    }
+
+    /// Pulls the plug: the emulator is killed in the middle of whatever it does. Nothing happens if it is off.
+    ///
+    /// # Errors
+    /// The emulator cannot be killed.
+    pub(crate) fn power_cut(&mut self) -> anyhow::Result<()> {
+        let Some(mut emulator) = self.emulator.take() else { return Ok(()) };
+        emulator.kill().and_then(|()| emulator.wait()).with_context(|| format!("stopping {}", self.name))?;
+        Ok(())
+    }
+
+    /// Presses the reset button.
+    ///
+    /// # Errors
+    /// The board is off, or the emulator does not answer.
+    pub(crate) fn reset(&mut self) -> anyhow::Result<()> {
+        anyhow::ensure!(self.is_on(), "{} is off: switch it on first", self.name);
+        qmp::reset(&self.machine_socket)
+    }
+
+    /// Whether the emulator runs.
+    pub(crate) fn is_on(&mut self) -> bool {
+        self.emulator.as_mut().is_some_and(|emulator| matches!(emulator.try_wait(), Ok(None)))
+    }
+
+    /// `romfile=` because QEMU 7.2 wants a file that another package has; `cache=unsafe` because the card
+    /// does not outlive the lab; `werror=report` because a node shall see a full disk, not stand still.
+    fn arguments(&self) -> Vec<String> {
+        let (tap, mac) = (network::tap(self.number), network::mac(self.number));
+        let card = self.card.as_raw_fd();
+        let options = [
+            ("-bios", self.firmware.display().to_string()),
+            ("-chardev", format!("file,id=console,append=on,path={}", comma(&self.console))),
+            ("-serial", "chardev:console".to_owned()),
+            ("-qmp", format!("unix:{},server=on,wait=off", comma(&self.machine_socket))),
+            ("-netdev", format!("tap,id=net,ifname={tap},script=no,downscript=no")),
+            ("-device", format!("virtio-net-pci,netdev=net,romfile=,mac={mac}")),
+            (
+                "-drive",
+                format!("if=none,id=card,file=/proc/self/fd/{card},format=raw,cache=unsafe,werror=report"),
+            ),
+            ("-device", "virtio-blk-pci,drive=card".to_owned()),
+            ("-device", "virtio-rng-pci".to_owned()),
+        ];
+        let machine = MACHINE.split(' ').map(str::to_owned);
+        machine.chain(options.into_iter().flat_map(|(option, value)| [option.to_owned(), value])).collect()
+    }
+}
+
+/// A Pi 3's processor and memory on QEMU's `virt` board.
+const MACHINE: &str =
+    "-M virt -cpu cortex-a53 -smp 4 -m 1024 -accel tcg,thread=multi -nodefaults -display none";
+
+/// A path inside one of QEMU's comma-separated arguments.
+fn comma(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
+}

@@ -1,0 +1,89 @@
+//! A blank node's card, as an operator would prepare it: an MBR with one FAT partition that holds U-Boot's script.
+//!
+//! Makes no other partition (init completes the card at its first boot) and no file that outlives the lab.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+
+use anyhow::Context;
+
+use crate::{fat, script};
+
+/// The size of an emulated card in bytes. Sparse: only what the node writes takes space.
+const CARD_BYTES: u64 = 4 << 30;
+
+/// Where the first partition begins, in sectors of 512 bytes: 1 MiB alignment.
+const FIRST_SECTOR: u32 = 2_048;
+
+/// Partition type of FAT16 with LBA.
+const TYPE_FAT16_LBA: u8 = 0x0e;
+
+/// What U-Boot does when it is powered on. It asks for an address itself, because `dhcp` would
+/// otherwise fetch the offered file at once, and makes room for a compressed kernel, which the
+/// `qemu_arm64` board does not. After a failure it starts over, as a Pi does when it is power-cycled.
+const BOOT_COMMANDS: &str = "\
+setenv autoload no
+setenv kernel_comp_addr_r 0x58000000
+setenv kernel_comp_size 0x4000000
+setenv tftptimeout 1000
+setenv tftpblocksize 1468
+setenv tftpwindowsize 16
+dhcp
+pxe get && pxe boot
+sleep 1
+reset
+";
+
+/// Makes a card in `directory` as a file without a name: it is gone when its last user is, whatever ends the lab.
+///
+/// # Errors
+/// The directory cannot be written, or the disk is full.
+pub(crate) fn blank(directory: &Path) -> anyhow::Result<File> {
+    let mut card = tempfile::tempfile_in(directory)
+        .with_context(|| format!("making a card in {} (set TMPDIR to another disk)", directory.display()))?;
+    write(&mut card).with_context(|| format!("writing a card in {}", directory.display()))?;
+    Ok(card)
+}
+
+fn write(card: &mut File) -> std::io::Result<()> {
+    card.set_len(CARD_BYTES)?;
+    card.write_all(&master_boot_record())?;
+    card.seek(SeekFrom::Start(u64::from(FIRST_SECTOR) * fat::SECTOR as u64))?;
+    card.write_all(&fat::volume(b"FLEDERMAUS ", b"BOOT    SCR", &script::image(BOOT_COMMANDS)))
+}
+
+/// A partition table with the one partition, marked bootable: U-Boot looks for its script there.
+fn master_boot_record() -> [u8; 512] {
+    /// CHS fields say "see LBA".
+    const NO_CHS: [u8; 3] = [0xfe, 0xff, 0xff];
+    let mut sector = [0; 512];
+    let entry = &mut sector[446..462];
+    entry[0] = 0x80;
+    entry[1..4].copy_from_slice(&NO_CHS);
+    entry[4] = TYPE_FAT16_LBA;
+    entry[5..8].copy_from_slice(&NO_CHS);
+    entry[8..12].copy_from_slice(&FIRST_SECTOR.to_le_bytes());
+    entry[12..16].copy_from_slice(&fat::SECTORS.to_le_bytes());
+    sector[510..].copy_from_slice(&[0x55, 0xaa]);
+    sector
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_card_is_sparse_nameless_and_partitioned() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let card = blank(directory.path()).expect("a card");
+        let metadata = card.metadata().expect("metadata");
+        assert_eq!((metadata.len(), metadata.nlink()), (CARD_BYTES, 0));
+        assert!(metadata.blocks() * 512 < 4 << 20, "{} blocks", metadata.blocks());
+        let sector = master_boot_record();
+        assert_eq!(sector[510..], [0x55, 0xaa]);
+        assert_eq!(u32::from_le_bytes(sector[454..458].try_into().expect("four")), 2_048);
+    }
+}

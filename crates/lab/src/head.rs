@@ -1,0 +1,86 @@
+//! The lab's head: `fledermaus serve`, the same program as on a real network, on the lab's bridge.
+
+use std::fs::File;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::place::Place;
+use crate::spec::Spec;
+use crate::{configuration, network};
+
+/// How long the head may take until its operator socket answers.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// How long the head may take to end by itself.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// How often both are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// The head's process.
+pub(crate) struct Head {
+    process: Child,
+    socket: PathBuf,
+}
+
+impl Head {
+    /// Writes the head's configuration, starts it and waits until it answers.
+    ///
+    /// # Errors
+    /// The head ends or does not answer; what it printed last is in the error.
+    pub(crate) fn start(spec: &Spec) -> anyhow::Result<Self> {
+        let place = &spec.place;
+        let file = configuration::write(spec)?;
+        let log = File::create(place.head_log()).context("making head.log")?;
+        let process = Command::new(&spec.program)
+            .arg("serve")
+            .args(["--interface", network::BRIDGE])
+            .args([Path::new("--config"), &file])
+            .args([Path::new("--state-dir"), &place.head_state()])
+            .args([Path::new("--image-dir"), &spec.image])
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .context("starting the head")?;
+        let mut head = Self { process, socket: place.head_socket() };
+        head.wait_for_answer(place)?;
+        Ok(head)
+    }
+
+    /// Asks it to end; kills it if it does not.
+    pub(crate) fn stop(&mut self) {
+        let _ = kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGTERM);
+        let limit = Instant::now() + STOP_LIMIT;
+        while self.runs() && Instant::now() < limit {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+
+    /// Whether the process runs.
+    pub(crate) fn runs(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// The socket of its operator API.
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    fn wait_for_answer(&mut self, place: &Place) -> anyhow::Result<()> {
+        let limit = Instant::now() + START_LIMIT;
+        while UnixStream::connect(&self.socket).is_err() {
+            let printed = || crate::console::tail(&place.head_log(), 20);
+            anyhow::ensure!(self.runs(), "the head ended at once; it printed:\n{}", printed());
+            anyhow::ensure!(Instant::now() < limit, "the head does not answer; it printed:\n{}", printed());
+            std::thread::sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+}
