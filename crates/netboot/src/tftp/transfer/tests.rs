@@ -1,0 +1,334 @@
+//! Both ends in memory, a stepped clock, and a wire that loses, doubles and reorders.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// How long the client of these tests waits before it repeats its last acknowledgement: U-Boot's 5 s.
+const CLIENT_PATIENCE_MS: u64 = 5_000;
+
+/// A client as RFC 1350 and 7440 describe it, with U-Boot's habit not to acknowledge duplicates.
+struct Client {
+    blksize: usize,
+    windowsize: u64,
+    received: Vec<u8>,
+    /// The last block that arrived in order.
+    last: u64,
+    /// The last block that was acknowledged.
+    acked: u64,
+    /// Whether a gap was reported since the last block in order.
+    complained: bool,
+    done: bool,
+    blocks_seen: usize,
+}
+
+impl Client {
+    fn new(blksize: usize, windowsize: u64) -> Self {
+        Self {
+            blksize,
+            windowsize,
+            received: Vec::new(),
+            last: 0,
+            acked: 0,
+            complained: false,
+            done: false,
+            blocks_seen: 0,
+        }
+    }
+
+    fn request(&self) -> Request {
+        Request {
+            path: "kernel".to_owned(),
+            blksize: Some(self.blksize as u16),
+            tsize: true,
+            timeout: Some(5),
+            windowsize: (self.windowsize > 1).then_some(self.windowsize as u16),
+        }
+    }
+
+    fn handle(&mut self, packet: &[u8]) -> Option<Vec<u8>> {
+        if self.done {
+            return None;
+        }
+        match (packet[1], u16::from_be_bytes([packet[2], packet[3]])) {
+            (6, _) => (self.last == 0).then(|| ack(0)),
+            (3, number) => self.data(number, &packet[4..]),
+            other => panic!("an unexpected packet {other:?}"),
+        }
+    }
+
+    fn data(&mut self, number: u16, data: &[u8]) -> Option<Vec<u8>> {
+        self.blocks_seen += 1;
+        if number != (self.last + 1) as u16 {
+            let gap = number.wrapping_sub(self.last as u16) < 0x8000 && number != self.last as u16;
+            if !gap || self.complained {
+                return None;
+            }
+            self.complained = true;
+            return Some(self.acknowledge());
+        }
+        self.received.extend(data);
+        self.last += 1;
+        self.complained = false;
+        self.done = data.len() < self.blksize;
+        (self.done || self.last - self.acked >= self.windowsize).then(|| self.acknowledge())
+    }
+
+    fn acknowledge(&mut self) -> Vec<u8> {
+        self.acked = self.last;
+        ack(self.last)
+    }
+}
+
+fn ack(block: u64) -> Vec<u8> {
+    [4_u16.to_be_bytes(), (block as u16).to_be_bytes()].concat()
+}
+
+fn file(length: usize) -> Arc<[u8]> {
+    (0..length).map(|index| (index * 7 + index / 251) as u8).collect()
+}
+
+fn plain(path: &str) -> Request {
+    Request { path: path.to_owned(), blksize: None, tsize: false, timeout: None, windowsize: None }
+}
+
+/// What the wire does to the next packet: drawn by proptest, used in turn.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Arrives { after_ms: u64 },
+    Lost,
+    Doubled { after_ms: u64, again_ms: u64 },
+}
+
+struct Wire {
+    fates: Vec<Fate>,
+    packets: u64,
+    /// Arrival time, order of sending, whether to the server, the packet.
+    flying: Vec<(u64, u64, bool, Vec<u8>)>,
+}
+
+impl Wire {
+    fn send(&mut self, now_ms: u64, to_server: bool, packet: Vec<u8>) {
+        let fate = self.fates[self.packets as usize % self.fates.len()];
+        self.packets += 1;
+        let times = match fate {
+            Fate::Lost => vec![],
+            Fate::Arrives { after_ms } => vec![after_ms],
+            Fate::Doubled { after_ms, again_ms } => vec![after_ms, again_ms],
+        };
+        for after_ms in times {
+            self.flying.push((now_ms + after_ms, self.packets, to_server, packet.clone()));
+        }
+    }
+
+    fn next_at(&self) -> Option<u64> {
+        self.flying.iter().map(|(at_ms, ..)| *at_ms).min()
+    }
+
+    fn arrived(&mut self, now_ms: u64) -> Vec<(bool, Vec<u8>)> {
+        self.flying.sort();
+        let due = self.flying.partition_point(|(at_ms, ..)| *at_ms <= now_ms);
+        self.flying.drain(..due).map(|(_, _, to_server, packet)| (to_server, packet)).collect()
+    }
+}
+
+/// Plays a whole transfer; gives its outcome.
+fn play(client: &mut Client, bytes: Arc<[u8]>, fates: Vec<Fate>) -> Outcome {
+    let mut wire = Wire { fates, packets: 0, flying: Vec::new() };
+    let mut now_ms = 1_000;
+    let (mut transfer, first) = Transfer::new(&client.request(), bytes, now_ms);
+    first.into_iter().for_each(|packet| wire.send(now_ms, false, packet));
+    let mut repeat_at_ms = now_ms + CLIENT_PATIENCE_MS;
+    loop {
+        if let Some(outcome) = transfer.outcome() {
+            return outcome.clone();
+        }
+        let timer = transfer.poll_at().expect("it runs");
+        now_ms = wire.next_at().unwrap_or(u64::MAX).min(timer).min(repeat_at_ms).max(now_ms);
+        for (to_server, packet) in wire.arrived(now_ms) {
+            if to_server {
+                let answers = transfer.handle(&packet, now_ms);
+                answers.into_iter().for_each(|packet| wire.send(now_ms, false, packet));
+            } else if let Some(answer) = client.handle(&packet) {
+                repeat_at_ms = now_ms + CLIENT_PATIENCE_MS;
+                wire.send(now_ms, true, answer);
+            }
+        }
+        transfer.poll(now_ms).into_iter().for_each(|packet| wire.send(now_ms, false, packet));
+        if now_ms >= repeat_at_ms {
+            repeat_at_ms = now_ms + CLIENT_PATIENCE_MS;
+            if !client.done && client.last > 0 {
+                wire.send(now_ms, true, client.acknowledge());
+            }
+        }
+    }
+}
+
+const CLEAN: Fate = Fate::Arrives { after_ms: 1 };
+
+#[test]
+fn block_numbers_roll_over() {
+    for windowsize in [1, 64] {
+        let bytes = file(8 * 70_000 + 3);
+        let mut client = Client::new(8, windowsize);
+        assert_eq!(play(&mut client, bytes.clone(), vec![CLEAN]), Outcome::Complete);
+        assert_eq!(client.received, &bytes[..]);
+        assert_eq!(client.blocks_seen, 70_001, "nothing was sent twice");
+    }
+}
+
+#[test]
+fn a_file_that_fills_its_last_block_ends_with_an_empty_one() {
+    for length in [0, 512, 1024] {
+        let mut client = Client::new(512, 1);
+        assert_eq!(play(&mut client, file(length), vec![CLEAN]), Outcome::Complete);
+        assert_eq!((client.received.len(), client.blocks_seen), (length, length / 512 + 1));
+    }
+}
+
+#[test]
+fn the_oack_promises_no_more_than_was_asked_for_and_no_more_than_the_limits() {
+    let request = Request {
+        blksize: Some(9_000),
+        tsize: true,
+        timeout: Some(200),
+        windowsize: Some(1_000),
+        ..plain("kernel")
+    };
+    let (_, packets) = Transfer::new(&request, file(10), 0);
+    let expected = b"\0\x06blksize\x001468\0windowsize\x0064\0timeout\x00200\0tsize\x0010\0".to_vec();
+    assert_eq!(packets, [expected]);
+    let request = Request { windowsize: Some(2), ..plain("kernel") };
+    let (_, packets) = Transfer::new(&request, file(10), 0);
+    assert_eq!(packets, [b"\0\x06windowsize\x002\0".to_vec()], "what was not asked for is not answered");
+}
+
+#[test]
+fn without_options_the_answer_is_the_first_block() {
+    let (mut transfer, packets) = Transfer::new(&plain("bootcode.bin"), file(600), 0);
+    assert_eq!(packets, [data_packet(1, &file(600)[..512])]);
+    assert_eq!(transfer.handle(&ack(1), 1), [data_packet(2, &file(600)[512..])]);
+    assert_eq!(transfer.progress(), (512, 600));
+    assert!(transfer.handle(&ack(2), 2).is_empty());
+    assert_eq!(transfer.outcome(), Some(&Outcome::Complete));
+    assert_eq!(transfer.progress(), (600, 600));
+    assert_eq!(transfer.poll_at(), None);
+}
+
+#[test]
+fn duplicate_acknowledgements_raise_no_apprentices() {
+    let (mut transfer, _) = Transfer::new(&plain("kernel"), file(5_000), 0);
+    assert_eq!(transfer.handle(&ack(1), 1).len(), 1);
+    for now_ms in 2..10 {
+        assert!(transfer.handle(&ack(1), now_ms).is_empty());
+    }
+    let request = Request { windowsize: Some(4), ..plain("kernel") };
+    let (mut transfer, _) = Transfer::new(&request, file(50_000), 0);
+    assert_eq!(transfer.handle(&ack(0), 1).len(), 4);
+    assert_eq!(transfer.handle(&ack(4), 1).len(), 4);
+    assert_eq!(transfer.handle(&ack(4), 2).len(), 4, "with windows it says that a block is missing");
+    assert!(transfer.handle(&ack(4), 3).is_empty(), "but only once");
+    assert_eq!(transfer.handle(&ack(6), 4)[0][..4], [0, 3, 0, 7], "half a window: go on behind it");
+}
+
+#[test]
+fn what_was_never_sent_cannot_be_acknowledged() {
+    let (mut transfer, _) = Transfer::new(&plain("kernel"), file(5_000), 0);
+    for packet in [ack(2), ack(40_000), ack(0xffff), vec![], vec![0], vec![0, 4, 1], data_packet(1, b"x")] {
+        assert!(transfer.handle(&packet, 1).is_empty(), "{packet:?}");
+    }
+    assert_eq!(transfer.progress().0, 0);
+}
+
+#[test]
+fn the_client_s_error_ends_it_at_once() {
+    let (mut transfer, _) = Transfer::new(&plain("start4.elf"), file(5_000), 0);
+    assert!(transfer.handle(b"\0\x05\0\0early terminate\0", 1).is_empty());
+    assert_eq!(
+        transfer.outcome(),
+        Some(&Outcome::Aborted { code: 0, message: "early terminate".to_owned() })
+    );
+    assert!(transfer.handle(&ack(1), 2).is_empty());
+    assert!(transfer.poll(u64::MAX).is_empty());
+}
+
+#[test]
+fn silence_is_answered_within_a_second_and_given_up_after_the_limit() {
+    let (mut transfer, first) = Transfer::new(&plain("kernel"), file(5_000), 0);
+    assert_eq!(transfer.poll_at(), Some(1_000));
+    assert!(transfer.poll(999).is_empty());
+    let mut repeated = 0;
+    let mut now_ms = 0;
+    while let Some(at_ms) = transfer.poll_at() {
+        assert!(at_ms > now_ms && at_ms - now_ms <= RETRANSMIT_LIMIT_MS);
+        now_ms = at_ms;
+        for packet in transfer.poll(now_ms) {
+            assert_eq!(packet, first[0]);
+            repeated += 1;
+        }
+    }
+    assert_eq!(repeated, RETRIES_LIMIT);
+    assert_eq!(transfer.outcome(), Some(&Outcome::TimedOut));
+}
+
+#[test]
+fn a_client_that_leaves_without_its_last_acknowledgement_has_most_likely_everything() {
+    let (mut transfer, _) = Transfer::new(&plain("kernel"), file(600), 0);
+    transfer.handle(&ack(1), 1);
+    while let Some(at_ms) = transfer.poll_at() {
+        transfer.poll(at_ms);
+    }
+    assert_eq!(transfer.outcome(), Some(&Outcome::Unconfirmed));
+}
+
+#[test]
+fn one_lost_block_costs_one_second_not_the_transfer() {
+    let mut fates = vec![CLEAN; 100_000];
+    fates[21] = Fate::Lost;
+    let mut client = Client::new(1_468, 1);
+    let bytes = file(100_000);
+    assert_eq!(play(&mut client, bytes.clone(), fates), Outcome::Complete);
+    assert_eq!(client.received, &bytes[..]);
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        16 => (1..20_u64).prop_map(|after_ms| Fate::Arrives { after_ms }),
+        2 => Just(Fate::Lost),
+        1 => (1..50_u64, 1..3_000_u64)
+            .prop_map(|(after_ms, again_ms)| Fate::Doubled { after_ms, again_ms }),
+        1 => (100..1_500_u64).prop_map(|after_ms| Fate::Arrives { after_ms }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Loss, duplication, delay and reordering: what arrives is the file, byte for byte.
+    #[test]
+    fn the_exact_bytes_arrive_over_a_bad_wire(
+        length in 0..6_000_usize,
+        blksize in 8..600_usize,
+        windowsize in 1..10_u64,
+        // A prime number of fates, so that a retransmission does not meet the same one for ever.
+        fates in proptest::collection::vec(fate(), 997),
+    ) {
+        let bytes = file(length);
+        let mut client = Client::new(blksize, windowsize);
+        let outcome = play(&mut client, bytes.clone(), fates);
+        prop_assert!(matches!(outcome, Outcome::Complete | Outcome::Unconfirmed), "{outcome:?}");
+        prop_assert!(client.done);
+        prop_assert!(client.received == bytes[..]);
+    }
+
+    #[test]
+    fn no_packet_breaks_a_transfer(packets in proptest::collection::vec(
+        (0..7_u8, proptest::collection::vec(any::<u8>(), 0..8)), 0..60)) {
+        let request = Request { windowsize: Some(3), ..plain("kernel") };
+        let (mut transfer, _) = Transfer::new(&request, file(3_000), 0);
+        for (now_ms, (opcode, rest)) in packets.into_iter().enumerate() {
+            let sent = transfer.handle(&[&[0, opcode], &rest[..]].concat(), now_ms as u64);
+            prop_assert!(sent.len() <= 3);
+        }
+    }
+}
