@@ -5,5 +5,6 @@
 //! server do that. Every protocol has the same two inner doors: `packet` (bytes to types and back) and
 //! the decision (`answer`, or `transfer` for TFTP).
 
+pub mod dhcp;
 pub mod pxelinux;
 pub mod tftp;
