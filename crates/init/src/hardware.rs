@@ -1,0 +1,125 @@
+//! The phase `hardware`: the kernel's file systems, the modules for wire and card, the watchdog.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+
+use crate::boot::Boot;
+use crate::console::say;
+use crate::modules::Modules;
+use crate::sys;
+
+/// Modules that every node needs, one per line, in order.
+const MODULE_LIST: &str = "/etc/fledermaus/modules";
+/// How often new devices (a controller that a driver brought up, and what hangs on it) are looked for.
+const COLDPLUG_ROUNDS: usize = 4;
+/// How long the watchdog waits: long enough for the services to start and the agent to take over.
+const WATCHDOG_SECS: i32 = 60;
+/// How often it is fed.
+const FEED_INTERVAL: Duration = Duration::from_secs(5);
+
+/// File system, where, flags.
+const MOUNTS: [(&str, &str, MsFlags); 4] = [
+    ("proc", "/proc", MsFlags::MS_NOSUID),
+    ("sysfs", "/sys", MsFlags::MS_NOSUID),
+    ("devtmpfs", "/dev", MsFlags::MS_NOSUID),
+    ("tmpfs", "/run", MsFlags::MS_NOSUID),
+];
+
+/// Mounts what the kernel offers.
+///
+/// # Errors
+/// A file system cannot be mounted.
+pub(crate) fn mount_kernel_file_systems() -> Result<()> {
+    for (kind, target, flags) in MOUNTS {
+        let _ = fs::create_dir(target);
+        let options = (kind == "tmpfs").then_some("mode=0755");
+        match mount(Some(kind), target, Some(kind), flags, options) {
+            // devtmpfs is there already where the kernel mounts it itself (CONFIG_DEVTMPFS_MOUNT).
+            Ok(()) | Err(Errno::EBUSY) => {}
+            Err(error) => return Err(error).with_context(|| format!("mounting {kind} on {target}")),
+        }
+    }
+    Ok(())
+}
+
+/// Loads the listed modules and those of the devices that are there, and starts to feed the watchdog.
+///
+/// # Errors
+/// The module lists cannot be read. A single module that does not load is only said: the phase that
+/// needs it fails with a better reason.
+pub(crate) fn run(_: &mut Boot) -> Result<String> {
+    let mut modules = Modules::of_running_kernel()?;
+    for name in fs::read_to_string(MODULE_LIST).unwrap_or_default().lines().map(str::trim) {
+        if name.is_empty() || name.starts_with('#') {
+            continue;
+        }
+        if let Err(error) = modules.load(name, "") {
+            say(&format!("fledermaus: {error:#}"));
+        }
+    }
+    coldplug(&mut modules);
+    let watchdog = feed_watchdog();
+    let model = fs::read_to_string("/proc/device-tree/model").unwrap_or_default();
+    let model = model.trim_end_matches('\0');
+    Ok(format!("{model}{}", if watchdog { ", watchdog fed" } else { "" }))
+}
+
+/// Loads the drivers of all devices that have none, and of those that appear thereby.
+pub(crate) fn coldplug(modules: &mut Modules) {
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..COLDPLUG_ROUNDS {
+        let new: Vec<String> = modaliases().into_iter().filter(|alias| seen.insert(alias.clone())).collect();
+        if new.is_empty() {
+            return;
+        }
+        for modalias in new {
+            modules.load_for_device(&modalias);
+        }
+    }
+}
+
+/// The modaliases of devices without a driver. By bus, not through the tree of `/sys/devices`: the
+/// same devices in a tenth of the directories.
+fn modaliases() -> Vec<String> {
+    let mut found = Vec::new();
+    for bus in entries(Path::new("/sys/bus")) {
+        for device in entries(&bus.join("devices")) {
+            if !device.join("driver").exists()
+                && let Ok(text) = fs::read_to_string(device.join("modalias"))
+            {
+                found.push(text.trim().to_owned());
+            }
+        }
+    }
+    found
+}
+
+/// What is in a directory; nothing if it cannot be read.
+pub(crate) fn entries(folder: &Path) -> Vec<std::path::PathBuf> {
+    let listed = fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<_> = listed.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+/// Feeds the watchdog from a thread if there is one. The thread and the open device end with the exec
+/// of the system's init, without the magic character that would stop the watchdog: the agent goes on.
+fn feed_watchdog() -> bool {
+    let Ok(mut watchdog) = File::options().write(true).open("/dev/watchdog") else { return false };
+    // Some hardware waits shorter than asked for; the kernel then feeds it in between.
+    let _ = sys::set_watchdog_timeout(&watchdog, WATCHDOG_SECS);
+    thread::spawn(move || {
+        loop {
+            let _ = watchdog.write_all(b"\0");
+            thread::sleep(FEED_INTERVAL);
+        }
+    });
+    true
+}
