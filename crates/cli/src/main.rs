@@ -1,2 +1,54 @@
-//! (being written)
-fn main() {}
+//! `fledermaus`: flags in, one library call, a table or JSON out.
+//!
+//! Reads flags and environment, runs, prints the error, returns the exit code; decides nothing about a cluster.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::{Arguments, Command};
+use crate::exit::Exit;
+use crate::surroundings::Surroundings;
+
+mod arguments;
+mod surroundings;
+
+mod serve;
+
+mod head;
+mod node;
+mod stack;
+mod swarm;
+mod user_data;
+
+mod demo;
+mod image;
+mod laboratory;
+
+mod editor;
+mod exit;
+mod progress;
+mod table;
+mod timeline;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let result = Surroundings::read().and_then(|surroundings| run(&arguments, &surroundings));
+    let Err(error) = result else { return Exit::Done.into() };
+    eprintln!("fledermaus: {error:#}");
+    Exit::from(&error).into()
+}
+
+fn run(arguments: &Arguments, surroundings: &Surroundings) -> anyhow::Result<()> {
+    let json = arguments.json;
+    let head = || head::choose(&arguments.head, surroundings);
+    match &arguments.command {
+        Command::Serve(serve) => serve::run(serve),
+        Command::Image(image) => image::run(image, surroundings),
+        Command::Node(node) => node::run(node, &head(), json),
+        Command::UserData(user_data) => user_data::run(user_data, &head(), surroundings),
+        Command::Swarm(swarm) => swarm::run(swarm, &head(), json),
+        Command::Stack(stack) => stack::run(stack, &head()),
+        Command::Lab(lab) => laboratory::run(lab, surroundings, json),
+    }
+}

@@ -1,0 +1,36 @@
+# The front door. `make demo` shows it, `make test` checks it; both install what is missing first.
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/fledermaus
+IMAGE := $(CACHE)/image
+NODE_TARGET := aarch64-unknown-linux-musl
+NODE_PROGRAMS := target/$(NODE_TARGET)/node
+FLEDERMAUS := target/release/fledermaus
+
+.PHONY: demo test checks deps build image clean
+
+demo: image
+	$(FLEDERMAUS) lab demo --image "$(IMAGE)"
+
+test: image checks
+	FLEDERMAUS_IMAGE="$(IMAGE)" scripts/run-tests
+
+# What needs no emulator.
+checks:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	cargo xtask tidy
+
+deps:
+	scripts/install-deps
+
+build: deps
+	cargo build --profile node --target $(NODE_TARGET) -p init -p agent
+	cargo build --release -p cli
+
+# Composing again what is there already costs a second: the kitchen compares what went in.
+image: build
+	$(FLEDERMAUS) image build --recipe example/image.toml --programs "$(NODE_PROGRAMS)" --out "$(IMAGE)"
+
+clean:
+	cargo clean
+	rm -rf "$(CACHE)"

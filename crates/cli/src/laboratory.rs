@@ -1,0 +1,173 @@
+//! `fledermaus lab …`: a virtual cluster, up to its swarm and down again.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use cluster::NodeName;
+use cluster::view::{NodeDetail, NodeView};
+use lab::{Place, Spec};
+use serde::Serialize;
+
+use crate::arguments::{LAB, Lab, LabName, LabNodes, LabUp};
+use crate::progress::Watch;
+use crate::surroundings::Surroundings;
+use crate::timeline::Span;
+use crate::{demo, table, timeline};
+
+/// How often a followed console is looked at.
+const FOLLOW_EVERY: Duration = Duration::from_millis(100);
+/// Lines of a console that are printed before it is followed.
+const CONSOLE_LINES: usize = 1_000;
+/// The user data of a lab's nodes: they need none.
+const USER_DATA: &str = "#!/bin/sh\necho \"$(hostname) is a fresh installation\"\n";
+
+/// What bringing up a lab measured.
+#[derive(Debug, Serialize)]
+pub(crate) struct Measured {
+    /// Nodes in the lab.
+    pub(crate) nodes: usize,
+    /// Nodes that are Ready.
+    pub(crate) ready: usize,
+    /// From the first emulator's start to the last node's Ready as the head saw it.
+    pub(crate) seconds_to_swarm: f64,
+    /// Where each node's seconds went.
+    pub(crate) phases: BTreeMap<NodeName, Vec<Span>>,
+}
+
+/// Runs one of the lab's commands.
+///
+/// # Errors
+/// What the lab says.
+pub(crate) fn run(command: &Lab, surroundings: &Surroundings, json: bool) -> anyhow::Result<()> {
+    match command {
+        Lab::Up(arguments) => up(arguments, surroundings, json),
+        Lab::Demo { up } => demo::run(up, surroundings),
+        Lab::Status(name) => status(&attach(name, surroundings)?, json),
+        Lab::Console { lab, node, follow } => console(&attach(lab, surroundings)?, node, *follow),
+        Lab::Power { lab, node, power } => attach(lab, surroundings)?.power(node.as_str(), (*power).into()),
+        Lab::Down(name) => down(name, surroundings),
+        Lab::Supervise { inside: false, spec } => lab::supervise::outside(spec),
+        Lab::Supervise { inside: true, spec } => lab::supervise::inside(spec),
+    }
+}
+
+/// Powers a lab on.
+///
+/// # Errors
+/// What is missing on this machine.
+pub(crate) fn start(
+    arguments: &LabNodes,
+    name: &str,
+    surroundings: &Surroundings,
+) -> anyhow::Result<lab::Lab> {
+    let name = arguments.name.clone().map_or_else(|| name.parse(), Ok)?;
+    let image = arguments.image.clone().unwrap_or_else(|| surroundings.image());
+    lab::Lab::up(&Spec {
+        place: Place::new(&surroundings.labs, name),
+        nodes: arguments.nodes,
+        image: std::path::absolute(image).context("finding the image")?,
+        program: surroundings.program.clone(),
+        cards: surroundings.cards.clone(),
+        user_data: USER_DATA.to_owned(),
+    })
+}
+
+/// Waits until all nodes of the lab are Ready, shows them meanwhile, and measures.
+///
+/// # Errors
+/// The limit passed; each node's phase and console are in the text.
+pub(crate) fn bring_up(lab: &lab::Lab, limit: Duration) -> anyhow::Result<Measured> {
+    let status = lab.status()?;
+    let count = status.boards.len();
+    let mut watch = Watch::new(status.powered_on_ms);
+    let nodes = lab.wait_for(&format!("{count} of {count} nodes Ready"), limit, &mut |nodes| {
+        watch.show(nodes);
+        ready(nodes) >= count
+    });
+    watch.end();
+    measure(lab, &nodes?, status.powered_on_ms)
+}
+
+fn measure(lab: &lab::Lab, nodes: &[NodeView], powered_on_ms: u64) -> anyhow::Result<Measured> {
+    let last = nodes.iter().filter_map(|node| node.ready_at_ms).max().unwrap_or(powered_on_ms);
+    let mut phases = BTreeMap::new();
+    for node in nodes {
+        let detail: NodeDetail = lab.client().get(&format!("/v1/nodes/{}", node.name))?;
+        phases.insert(node.name.clone(), timeline::of_newest_boot(&detail));
+    }
+    Ok(Measured {
+        nodes: nodes.len(),
+        ready: ready(nodes),
+        seconds_to_swarm: last.saturating_sub(powered_on_ms) as f64 / 1_000.0,
+        phases,
+    })
+}
+
+fn ready(nodes: &[NodeView]) -> usize {
+    nodes.iter().filter(|node| node.ready_at_ms.is_some()).count()
+}
+
+fn up(arguments: &LabUp, surroundings: &Surroundings, json: bool) -> anyhow::Result<()> {
+    let lab = start(&arguments.lab, LAB, surroundings)?;
+    let measured = bring_up(&lab, Duration::from_secs(arguments.limit))?;
+    if json {
+        table::json(&measured)?;
+    } else {
+        println!("{} of {} nodes Ready", measured.ready, measured.nodes);
+        println!("seconds_to_swarm {:.1}", measured.seconds_to_swarm);
+    }
+    if arguments.keep { lab.keep() } else { lab.down() }
+}
+
+fn attach(name: &LabName, surroundings: &Surroundings) -> anyhow::Result<lab::Lab> {
+    lab::Lab::attach(Place::new(&surroundings.labs, name.name.clone()))
+}
+
+fn status(lab: &lab::Lab, json: bool) -> anyhow::Result<()> {
+    let status = lab.status()?;
+    if json {
+        return table::json(&status);
+    }
+    let head = if status.head_runs { "runs" } else { "has ended" };
+    println!("lab {}: the head {head}, its socket is {}", status.name, status.head_socket.display());
+    for board in status.boards {
+        let power = if board.on { "on" } else { "off" };
+        println!("{:8} {:3} {} {} {}", board.name, power, board.mac, board.address, board.console.display());
+    }
+    Ok(())
+}
+
+/// A lab that was killed leaves a directory: that is cleared as well.
+fn down(name: &LabName, surroundings: &Surroundings) -> anyhow::Result<()> {
+    match attach(name, surroundings) {
+        Ok(lab) => lab.down(),
+        Err(_) => Place::new(&surroundings.labs, name.name.clone()).clear(),
+    }
+}
+
+fn console(lab: &lab::Lab, node: &NodeName, follow: bool) -> anyhow::Result<()> {
+    let file = lab.place().console(node.as_str());
+    anyhow::ensure!(file.exists(), "the lab has no node `{node}`");
+    if follow { print_for_ever(&file) } else { print_tail(lab, node) }
+}
+
+fn print_tail(lab: &lab::Lab, node: &NodeName) -> anyhow::Result<()> {
+    println!("{}", lab.console(node.as_str(), CONSOLE_LINES));
+    Ok(())
+}
+
+/// Raw, as the node printed it; until ^C, or until the lab ends and takes the file with it.
+fn print_for_ever(path: &Path) -> anyhow::Result<()> {
+    let mut printed = 0;
+    while let Ok(mut file) = std::fs::File::open(path) {
+        file.seek(SeekFrom::Start(printed))?;
+        let mut bytes = Vec::new();
+        printed += file.read_to_end(&mut bytes)? as u64;
+        std::io::stdout().write_all(&bytes).and_then(|()| std::io::stdout().flush())?;
+        std::thread::sleep(FOLLOW_EVERY);
+    }
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! `fledermaus node …`: looking at nodes, and making one new.
+
+use cluster::NodeName;
+use cluster::view::{NodeDetail, NodeView};
+use server::client::Client;
+
+use crate::arguments::Node;
+use crate::{table, timeline};
+
+/// Lists, shows or reboots.
+///
+/// # Errors
+/// What the head says.
+pub(crate) fn run(command: &Node, head: &Client, json: bool) -> anyhow::Result<()> {
+    match command {
+        Node::List => list(head, json),
+        Node::Show { node } => show(head, node, json),
+        Node::Reboot { node } => reboot(head, node),
+    }
+}
+
+fn list(head: &Client, json: bool) -> anyhow::Result<()> {
+    let nodes: Vec<NodeView> = head.get("/v1/nodes")?;
+    if json {
+        return table::json(&nodes);
+    }
+    println!("{}", table::nodes(&nodes));
+    Ok(())
+}
+
+fn show(head: &Client, node: &NodeName, json: bool) -> anyhow::Result<()> {
+    let detail: NodeDetail = head.get(&format!("/v1/nodes/{node}"))?;
+    if json {
+        return table::json(&detail);
+    }
+    println!("{}", table::nodes(std::slice::from_ref(&detail.node)));
+    println!("\n{}", table::spans(&timeline::of_newest_boot(&detail)));
+    Ok(())
+}
+
+fn reboot(head: &Client, node: &NodeName) -> anyhow::Result<()> {
+    head.post(&format!("/v1/nodes/{node}/reboot"))?;
+    println!(
+        "{node} reboots as soon as the swarm can spare it; `fledermaus node show {node}` tells how far it is"
+    );
+    Ok(())
+}

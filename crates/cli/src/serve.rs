@@ -1,0 +1,30 @@
+//! `fledermaus serve`: the head, until a signal ends it.
+
+use anyhow::Context;
+use tracing_subscriber::EnvFilter;
+
+use crate::arguments::Serve;
+
+/// What is logged when `RUST_LOG` says nothing: what an operator would tell a colleague.
+const LOG_FILTER: &str = "info,sqlx=warn";
+
+/// Serves until SIGTERM or SIGINT.
+///
+/// # Errors
+/// The configuration is wrong, or a socket cannot be had.
+pub(crate) fn run(arguments: &Serve) -> anyhow::Result<()> {
+    log();
+    let options = server::Options {
+        config: arguments.config.clone(),
+        interface: arguments.interface.clone(),
+        state_dir: arguments.state_dir.clone(),
+        image_dir: arguments.image_dir.clone(),
+    };
+    tokio::runtime::Runtime::new().context("starting the runtime")?.block_on(server::serve(options))
+}
+
+fn log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
+    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+}

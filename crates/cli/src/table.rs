@@ -1,0 +1,100 @@
+//! Tables and JSON on standard output.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use cluster::phase::Step;
+use cluster::view::{NodeView, SwarmView};
+use comfy_table::{Cell, Color, Table, presets};
+use serde::Serialize;
+
+use crate::timeline::Span;
+
+/// Prints a value as JSON.
+///
+/// # Errors
+/// It cannot be written as JSON.
+pub(crate) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(())
+}
+
+/// The table of nodes.
+pub(crate) fn nodes(nodes: &[NodeView]) -> Table {
+    let mut table = table(&["NODE", "ADDRESS", "ROLE", "PHASE", "BOOT", "SECONDS", "SEEN", ""]);
+    for node in nodes {
+        table.add_row([
+            Cell::new(&node.name),
+            Cell::new(node.address.map(|address| address.to_string()).unwrap_or_default()),
+            Cell::new(&node.role),
+            phase(node),
+            Cell::new(node.boot),
+            Cell::new(boot_seconds(node)),
+            Cell::new(node.last_seen_ms.map(ago).unwrap_or_else(|| "never".to_owned())),
+            Cell::new(&node.detail),
+        ]);
+    }
+    table
+}
+
+/// Where the seconds of one boot went.
+pub(crate) fn spans(spans: &[Span]) -> Table {
+    let mut table = table(&["PHASE", "AT", "SECONDS", ""]);
+    for span in spans {
+        let took = span.took_ms.map(seconds).unwrap_or_else(|| "…".to_owned());
+        let name = Cell::new(span.phase);
+        let name = if span.failed { name.fg(Color::Red) } else { name };
+        table.add_row([name, Cell::new(seconds(span.after_ms)), Cell::new(took), Cell::new(&span.detail)]);
+    }
+    table
+}
+
+/// The table of the swarm's members.
+pub(crate) fn members(swarm: &SwarmView) -> Table {
+    let mut table = table(&["NODE", "STATE", "ROLE", "ID"]);
+    for member in &swarm.members {
+        let state =
+            if member.ready { Cell::new("ready").fg(Color::Green) } else { Cell::new("down").fg(Color::Red) };
+        let role = match (member.leader, member.manager) {
+            (true, _) => "leader",
+            (_, true) => "manager",
+            _ => "worker",
+        };
+        table.add_row([Cell::new(&member.hostname), state, Cell::new(role), Cell::new(&member.id)]);
+    }
+    table
+}
+
+/// Milliseconds as seconds with one place.
+pub(crate) fn seconds(ms: u64) -> String {
+    format!("{}.{}", ms / 1_000, ms % 1_000 / 100)
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(header);
+    table
+}
+
+fn phase(node: &NodeView) -> Cell {
+    let Some(phase) = node.phase else { return Cell::new("-") };
+    match node.step {
+        _ if node.ready_at_ms.is_some() => Cell::new("ready").fg(Color::Green),
+        Some(Step::Failed) => Cell::new(format!("{phase} failed")).fg(Color::Red),
+        _ => Cell::new(phase).fg(Color::Yellow),
+    }
+}
+
+fn boot_seconds(node: &NodeView) -> String {
+    let took = node.boot_began_ms.zip(node.ready_at_ms);
+    took.map(|(began, ready)| seconds(ready.saturating_sub(began))).unwrap_or_default()
+}
+
+fn ago(ms: u64) -> String {
+    format!("{}s ago", now_ms().saturating_sub(ms) / 1_000)
+}

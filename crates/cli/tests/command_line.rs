@@ -1,0 +1,60 @@
+//! What the program says when it is given something wrong: a sentence, and the right exit code.
+
+use std::process::{Command, Output};
+
+fn fledermaus(arguments: &[&str]) -> Output {
+    let nowhere = "/nonexistent";
+    Command::new(env!("CARGO_BIN_EXE_fledermaus"))
+        .args(arguments)
+        .env("PATH", nowhere)
+        .env("HOME", nowhere)
+        .env_remove("XDG_CACHE_HOME")
+        .env_remove("FLEDERMAUS_SOCKET")
+        .output()
+        .expect("the program runs")
+}
+
+fn refused(arguments: &[&str], code: i32, sentence: &str) {
+    let output = fledermaus(arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+    assert!(said.contains(sentence), "{arguments:?}: {said}");
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+}
+
+#[test]
+fn wrong_arguments_are_bad_input() {
+    refused(&["node", "show", "NODE!"], 2, "cannot name a node");
+    refused(&["lab", "up", "--nodes", "0"], 2, "1..=32");
+    refused(&["lab", "power", "node1", "explode"], 2, "possible values: cut, on, reset");
+    refused(&["user-data", "set", "node1", "/nonexistent/file"], 2, "reading /nonexistent/file");
+    refused(&["stack", "deploy", "hello", "/nonexistent/file"], 2, "reading /nonexistent/file");
+}
+
+#[test]
+fn a_head_that_does_not_run_is_named_with_its_socket() {
+    refused(&["--socket", "/nonexistent/head.sock", "node", "list"], 1, "/nonexistent/head.sock");
+    refused(&["--lab=nobody", "node", "list"], 1, "fledermaus-lab/nobody/head/head.sock");
+}
+
+#[test]
+fn a_lab_says_what_is_missing() {
+    refused(&["lab", "up"], 1, "apt-get install qemu-system-arm");
+    refused(&["lab", "status", "--name", "nobody"], 1, "no lab of that name runs");
+}
+
+#[test]
+fn a_lab_that_is_gone_is_down() {
+    assert_eq!(fledermaus(&["lab", "down", "--name", "nobody"]).status.code(), Some(0));
+}
+
+#[test]
+fn a_wrong_configuration_is_bad_input_and_makes_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = directory.path().join("cluster.toml");
+    std::fs::write(&config, "colour = \"red\"\n[network]\nhttp_port = \"many\"\n").expect("written");
+    let state = directory.path().join("state");
+    let arguments = ["serve", "--interface", "lo", "--config", config.to_str().expect("text"), "--state-dir"];
+    refused(&[&arguments[..], &[state.to_str().expect("text")]].concat(), 2, "cluster.toml:1");
+    assert!(!state.exists());
+}

@@ -1,0 +1,164 @@
+//! The whole promise in the lab: blank boards become a swarm, and a changed node comes back as a fresh installation.
+//!
+//! Needs an image (`make image`); `FLEDERMAUS_IMAGE` names its directory. Nothing is faked: U-Boot, kernel, Docker.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use cluster::phase::{Phase, Step};
+use cluster::view::{NodeDetail, NodeView, SwarmView};
+use lab::{Lab, Place, Spec};
+
+/// The program under test.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_fledermaus");
+/// Two slow cores bring up three nodes in less than a third of this.
+const SWARM_LIMIT: Duration = Duration::from_secs(600);
+const PAGE_LIMIT: Duration = Duration::from_secs(180);
+
+/// Leaves a mark everywhere a node can be written, and fails if one is there already.
+const FIRST_LIFE: &str = "#!/bin/sh
+set -e
+for mark in /data/last-life /root/last-life /etc/last-life; do
+  [ ! -e $mark ] || { echo \"$mark is there already\"; exit 1; }
+  echo written > $mark
+done
+docker volume create last-life
+echo first life
+";
+
+/// Says what is left of the first life.
+const SECOND_LIFE: &str = "#!/bin/sh
+left=$(ls -d /data/last-life /root/last-life /etc/last-life 2>/dev/null | wc -l)
+volumes=$(docker volume ls -q | grep -c last-life)
+echo \"second life on {{ node.name }}: $left files, $volumes volumes, $(docker ps -aq | wc -l) containers left\"
+";
+
+#[test]
+fn three_blank_boards_become_a_swarm_and_a_changed_node_comes_back_fresh() {
+    let lab = lab_up("promise", 3);
+    lab.wait_ready(3, SWARM_LIMIT).unwrap();
+    assert_eq!(members(&lab), names(&["node1", "node2", "node3"]));
+
+    fledermaus(&lab, &["stack", "deploy", "hello", &example("stacks/hello.yml")]);
+    for address in ["10.78.0.11", "10.78.0.12", "10.78.0.13"] {
+        let page = lab.wait_page(&format!("http://{address}/"), PAGE_LIMIT).unwrap();
+        assert!(!page.body.is_empty());
+    }
+    assert!(user_data_said(&lab, "node2").contains("first life"), "{}", user_data_said(&lab, "node2"));
+
+    let new = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(new.path(), SECOND_LIFE).unwrap();
+    fledermaus(&lab, &["user-data", "set", "node2", new.path().to_str().unwrap()]);
+    let shown = fledermaus(&lab, &["user-data", "render", "node2"]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("second life on node2"));
+    let before = node(&lab, "node2").boot;
+    fledermaus(&lab, &["node", "reboot", "node2"]);
+
+    lab.wait_for("node2 Ready in its next life", SWARM_LIMIT, &mut |nodes| {
+        nodes
+            .iter()
+            .any(|node| node.name.as_str() == "node2" && node.boot > before && node.ready_at_ms.is_some())
+    })
+    .unwrap();
+    let said = user_data_said(&lab, "node2");
+    assert!(said.contains("second life on node2: 0 files, 0 volumes, 0 containers left"), "{said}");
+    assert_eq!(members(&lab), names(&["node1", "node2", "node3"]));
+    assert!(swarm(&lab).members.iter().all(|member| member.ready), "{:?}", swarm(&lab).members);
+
+    let directory = lab.place().directory();
+    lab.down().unwrap();
+    assert!(!directory.exists());
+}
+
+#[test]
+fn a_lab_whose_supervisor_is_killed_leaves_no_process() {
+    let lab = lab_up("killed", 1);
+    let directory = lab.place().directory();
+    let supervisor = processes(&["supervise", "killed"]).into_iter().min().expect("a supervisor");
+    assert!(!processes(&["qemu-system", directory.to_str().unwrap()]).is_empty());
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), nix::sys::signal::Signal::SIGKILL)
+        .unwrap();
+    // The kernel kills the others before it lets their first process go: once that is gone, all are.
+    while lab.status().is_ok() {
+        std::thread::yield_now();
+    }
+    let left = || processes(&[directory.to_str().unwrap()]);
+    let limit = std::time::Instant::now() + Duration::from_secs(20);
+    while !left().is_empty() {
+        assert!(std::time::Instant::now() < limit, "still there: {:?}", left());
+        std::thread::yield_now();
+    }
+}
+
+fn lab_up(name: &str, nodes: u8) -> Lab {
+    let image = std::env::var_os("FLEDERMAUS_IMAGE").map(PathBuf::from).unwrap_or_else(|| {
+        let home = std::env::var_os("HOME").expect("a home");
+        PathBuf::from(home).join(".cache/fledermaus/image")
+    });
+    let base = std::env::temp_dir().join(format!("fledermaus-test-{}", std::process::id()));
+    let spec = Spec {
+        place: Place::new(&base, name.parse().unwrap()),
+        nodes,
+        image,
+        program: PROGRAM.into(),
+        cards: "/var/tmp".into(),
+        user_data: FIRST_LIFE.to_owned(),
+    };
+    Lab::up(&spec).expect("a lab (`make image` makes its image)")
+}
+
+/// Runs the command line on the lab's head; it has to succeed.
+fn fledermaus(lab: &Lab, arguments: &[&str]) -> Output {
+    let output =
+        Command::new(PROGRAM).arg("--socket").arg(lab.head_socket()).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+fn node(lab: &Lab, name: &str) -> NodeView {
+    lab.nodes().unwrap().into_iter().find(|node| node.name.as_str() == name).expect("the node")
+}
+
+fn swarm(lab: &Lab) -> SwarmView {
+    lab.client().get("/v1/swarm").unwrap()
+}
+
+/// The host names of the swarm's entries; a dead entry of a node would show as a second one.
+fn members(lab: &Lab) -> Vec<String> {
+    let mut members: Vec<_> = swarm(lab).members.into_iter().map(|member| member.hostname).collect();
+    members.sort();
+    members
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// What the newest boot's user data printed last, as the timeline has it.
+fn user_data_said(lab: &Lab, name: &str) -> String {
+    let detail: NodeDetail = lab.client().get(&format!("/v1/nodes/{name}")).unwrap();
+    let lines = detail.timeline.iter().rev();
+    let ended = lines.into_iter().find(|line| line.phase == Phase::UserData && line.step == Step::Done);
+    ended.map(|line| line.detail.clone()).unwrap_or_default()
+}
+
+/// Processes whose command line holds all the words.
+fn processes(words: &[&str]) -> BTreeSet<i32> {
+    let entries = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let own = std::process::id().cast_signed();
+    pids.filter(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        *pid != own && words.iter().all(|word| line.contains(word))
+    })
+    .collect()
+}
+
+fn example(file: &str) -> String {
+    format!("{}/../../example/{file}", env!("CARGO_MANIFEST_DIR"))
+}
