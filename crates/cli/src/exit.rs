@@ -38,6 +38,11 @@ impl From<&anyhow::Error> for Exit {
     }
 }
 
+/// Whether the error is only that nobody reads on.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     let refused = matches!(cause.downcast_ref(), Some(ClientError::Refused { status: 400, .. }));
     refused || cause.is::<BadInput>() || cause.is::<Mistakes>()

@@ -132,10 +132,12 @@ fn status(lab: &lab::Lab, json: bool) -> anyhow::Result<()> {
         return table::json(&status);
     }
     let head = if status.head_runs { "runs" } else { "has ended" };
-    println!("lab {}: the head {head}, its socket is {}", status.name, status.head_socket.display());
+    let socket = status.head_socket.display();
+    table::print(&format_args!("lab {}: the head {head}, its socket is {socket}", status.name))?;
     for board in status.boards {
         let power = if board.on { "on" } else { "off" };
-        println!("{:8} {:3} {} {} {}", board.name, power, board.mac, board.address, board.console.display());
+        let console = board.console.display();
+        table::print(&format_args!("{:8} {power:3} {} {} {console}", board.name, board.mac, board.address))?;
     }
     Ok(())
 }
@@ -155,8 +157,7 @@ fn console(lab: &lab::Lab, node: &NodeName, follow: bool) -> anyhow::Result<()> 
 }
 
 fn print_tail(lab: &lab::Lab, node: &NodeName) -> anyhow::Result<()> {
-    println!("{}", lab.console(node.as_str(), CONSOLE_LINES));
-    Ok(())
+    table::print(&lab.console(node.as_str(), CONSOLE_LINES))
 }
 
 /// Raw, as the node printed it; until ^C, or until the lab ends and takes the file with it.

@@ -34,9 +34,13 @@ mod timeline;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = Surroundings::read().and_then(|surroundings| run(&arguments, &surroundings));
-    let Err(error) = result else { return Exit::Done.into() };
-    eprintln!("fledermaus: {error:#}");
-    Exit::from(&error).into()
+    match result {
+        Err(error) if !exit::is_broken_pipe(&error) => {
+            eprintln!("fledermaus: {error:#}");
+            Exit::from(&error).into()
+        }
+        _ => Exit::Done.into(),
+    }
 }
 
 fn run(arguments: &Arguments, surroundings: &Surroundings) -> anyhow::Result<()> {

@@ -24,8 +24,7 @@ fn list(head: &Client, json: bool) -> anyhow::Result<()> {
     if json {
         return table::json(&nodes);
     }
-    println!("{}", table::nodes(&nodes));
-    Ok(())
+    table::print(&table::nodes(&nodes))
 }
 
 fn show(head: &Client, node: &NodeName, json: bool) -> anyhow::Result<()> {
@@ -33,9 +32,8 @@ fn show(head: &Client, node: &NodeName, json: bool) -> anyhow::Result<()> {
     if json {
         return table::json(&detail);
     }
-    println!("{}", table::nodes(std::slice::from_ref(&detail.node)));
-    println!("\n{}", table::spans(&timeline::of_newest_boot(&detail)));
-    Ok(())
+    table::print(&table::nodes(std::slice::from_ref(&detail.node)))?;
+    table::print(&format_args!("\n{}", table::spans(&timeline::of_newest_boot(&detail))))
 }
 
 fn reboot(head: &Client, node: &NodeName) -> anyhow::Result<()> {

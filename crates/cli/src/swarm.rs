@@ -17,10 +17,9 @@ pub(crate) fn run(command: &Swarm, head: &Client, json: bool) -> anyhow::Result<
         return table::json(&swarm);
     }
     if swarm.cluster_id.is_empty() {
-        println!("no swarm yet");
+        table::print(&"no swarm yet")?;
     } else {
-        println!("{}", table::members(&swarm));
+        table::print(&table::members(&swarm))?;
     }
-    swarm.held.iter().for_each(|sentence| println!("held: {sentence}"));
-    Ok(())
+    swarm.held.iter().try_for_each(|sentence| table::print(&format_args!("held: {sentence}")))
 }

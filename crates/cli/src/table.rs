@@ -1,5 +1,7 @@
 //! Tables and JSON on standard output.
 
+use std::fmt::Display;
+use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cluster::phase::Step;
@@ -14,8 +16,15 @@ use crate::timeline::Span;
 /// # Errors
 /// It cannot be written as JSON.
 pub(crate) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
-    Ok(())
+    print(&serde_json::to_string_pretty(value)?)
+}
+
+/// Prints a line or a table. A reader that has seen enough (`| head`) is an error that `main` says nothing about.
+///
+/// # Errors
+/// Standard output cannot be written.
+pub(crate) fn print(text: &dyn Display) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
 }
 
 /// The table of nodes.

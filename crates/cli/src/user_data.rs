@@ -1,6 +1,6 @@
 //! `fledermaus user-data …`: what a node runs when it comes up.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::Context;
@@ -51,8 +51,7 @@ fn put(head: &Client, node: &NodeName, template: &str) -> anyhow::Result<()> {
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    print!("{text}");
-    Ok(())
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
 fn path(node: &NodeName) -> String {
