@@ -6,5 +6,6 @@
 //! the decision (`answer`, or `transfer` for TFTP).
 
 pub mod dhcp;
+pub mod dns;
 pub mod pxelinux;
 pub mod tftp;

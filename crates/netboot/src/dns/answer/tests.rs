@@ -1,0 +1,211 @@
+//! Queries as resolvers send them, and bytes that nobody should send.
+
+use std::net::Ipv4Addr;
+
+use hickory_proto::rr::{Name, RecordType};
+use proptest::prelude::*;
+
+use super::*;
+
+fn zone() -> Zone {
+    let nodes =
+        (1..=3).map(|n| (format!("node{n}").parse().expect("a name"), Ipv4Addr::new(10, 78, 0, 10 + n)));
+    Zone {
+        domain: "cluster.test".to_owned(),
+        head: Ipv4Addr::new(10, 78, 0, 1),
+        nodes: nodes.collect(),
+        swarm: vec![Ipv4Addr::new(10, 78, 0, 11), Ipv4Addr::new(10, 78, 0, 12)],
+    }
+}
+
+fn query(name: &str, kind: RecordType) -> Message {
+    let mut message = Message::new(0x4242, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Query::query(Name::from_ascii(name).expect("a name"), kind));
+    message
+}
+
+fn bytes(message: &Message) -> Vec<u8> {
+    message.to_vec().expect("encodes")
+}
+
+fn reply_to(message: &Message, zone: &Zone) -> Message {
+    match answer(&bytes(message), zone) {
+        Answer::Reply(bytes) => Message::from_vec(&bytes).expect("our own reply"),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn ask(name: &str, kind: RecordType) -> Message {
+    reply_to(&query(name, kind), &zone())
+}
+
+fn addresses(reply: &Message) -> Vec<String> {
+    let mut addresses: Vec<String> = reply.answers.iter().map(|record| record.data.to_string()).collect();
+    addresses.sort();
+    addresses
+}
+
+#[test]
+fn nodes_the_head_and_the_swarm_have_addresses() {
+    for (name, expected) in [
+        ("node2.cluster.test.", &["10.78.0.12"][..]),
+        ("NODE2.Cluster.TEST.", &["10.78.0.12"]),
+        ("head.cluster.test.", &["10.78.0.1"]),
+        ("cluster.test.", &["10.78.0.1"]),
+        ("swarm.cluster.test.", &["10.78.0.11", "10.78.0.12"]),
+    ] {
+        let reply = ask(name, RecordType::A);
+        assert_eq!(addresses(&reply), expected, "{name}");
+        assert_eq!(reply.metadata.response_code, ResponseCode::NoError);
+        assert!(reply.metadata.authoritative && reply.metadata.recursion_desired);
+        assert_eq!(reply.metadata.id, 0x4242);
+        assert!(
+            reply.queries[0].name().eq_case(&Name::from_ascii(name).expect("a name")),
+            "case is repeated"
+        );
+    }
+}
+
+#[test]
+fn the_swarm_s_addresses_take_turns() {
+    let first = |id| {
+        let mut message = query("swarm.cluster.test.", RecordType::A);
+        message.metadata.id = id;
+        reply_to(&message, &zone()).answers[0].data.to_string()
+    };
+    assert_ne!(first(1), first(2));
+}
+
+#[test]
+fn addresses_have_names() {
+    let reply = ask("13.0.78.10.in-addr.arpa.", RecordType::PTR);
+    assert_eq!(addresses(&reply), ["node3.cluster.test."]);
+    let reply = ask("1.0.78.10.in-addr.arpa.", RecordType::PTR);
+    assert_eq!(addresses(&reply), ["head.cluster.test."]);
+}
+
+#[test]
+fn the_zone_says_who_is_responsible() {
+    assert_eq!(addresses(&ask("cluster.test.", RecordType::NS)), ["head.cluster.test."]);
+    let reply = ask("cluster.test.", RecordType::SOA);
+    assert!(addresses(&reply)[0].starts_with("head.cluster.test. hostmaster.cluster.test. "));
+}
+
+#[test]
+fn a_name_without_that_record_and_a_name_that_is_not_there_differ() {
+    for (name, kind, code, apex) in [
+        ("node1.cluster.test.", RecordType::AAAA, ResponseCode::NoError, "cluster.test."),
+        ("cluster.test.", RecordType::MX, ResponseCode::NoError, "cluster.test."),
+        ("13.0.78.10.in-addr.arpa.", RecordType::A, ResponseCode::NoError, "10.in-addr.arpa."),
+        ("0.78.10.in-addr.arpa.", RecordType::PTR, ResponseCode::NoError, "10.in-addr.arpa."),
+        ("node9.cluster.test.", RecordType::A, ResponseCode::NXDomain, "cluster.test."),
+        ("x.node1.cluster.test.", RecordType::A, ResponseCode::NXDomain, "cluster.test."),
+        ("_x.cluster.test.", RecordType::A, ResponseCode::NXDomain, "cluster.test."),
+        ("99.1.168.192.in-addr.arpa.", RecordType::PTR, ResponseCode::NXDomain, "168.192.in-addr.arpa."),
+    ] {
+        let reply = ask(name, kind);
+        assert_eq!(reply.metadata.response_code, code, "{name} {kind}");
+        assert!(reply.answers.is_empty());
+        assert_eq!(reply.authorities[0].name.to_ascii(), apex, "{name}");
+        assert_eq!(reply.authorities[0].record_type(), RecordType::SOA);
+    }
+    let nobody = Zone { swarm: vec![], ..zone() };
+    let reply = reply_to(&query("swarm.cluster.test.", RecordType::A), &nobody);
+    assert_eq!((reply.metadata.response_code, reply.answers.len()), (ResponseCode::NoError, 0));
+}
+
+#[test]
+fn what_is_not_the_cluster_s_is_forwarded() {
+    for name in ["example.org.", "test.", "xcluster.test.", "8.8.8.8.in-addr.arpa.", "."] {
+        assert_eq!(answer(&bytes(&query(name, RecordType::A)), &zone()), Answer::Forward, "{name}");
+    }
+    let failure = server_failure(&bytes(&query("example.org.", RecordType::A))).expect("a reply");
+    let failure = Message::from_vec(&failure).expect("readable");
+    assert_eq!((failure.metadata.id, failure.metadata.response_code), (0x4242, ResponseCode::ServFail));
+    assert_eq!(failure.queries.len(), 1);
+}
+
+#[test]
+fn edns_is_answered_in_kind_and_a_newer_version_refused() {
+    let mut message = query("node1.cluster.test.", RecordType::A);
+    assert!(reply_to(&message, &zone()).edns.is_none());
+    let mut edns = Edns::new();
+    edns.set_max_payload(4_096);
+    message.set_edns(edns.clone());
+    assert_eq!(reply_to(&message, &zone()).edns.map(|edns| edns.max_payload()), Some(UDP_EDNS_LIMIT));
+    edns.set_version(1);
+    message.set_edns(edns);
+    // 16 is BADVERS here, and BADSIG to whoever decodes it without knowing of EDNS.
+    assert_eq!(u16::from(reply_to(&message, &zone()).metadata.response_code), 16);
+}
+
+#[test]
+fn a_reply_that_is_too_long_is_marked_and_tcp_has_it_all() {
+    let large = Zone { swarm: (0..200).map(|n| Ipv4Addr::new(10, 78, 1, n)).collect(), ..zone() };
+    let mut message = query("swarm.cluster.test.", RecordType::A);
+    let short = reply_to(&message, &large);
+    assert!(short.metadata.truncation && short.answers.is_empty());
+    let mut edns = Edns::new();
+    edns.set_max_payload(u16::MAX);
+    message.set_edns(edns);
+    let Answer::Reply(reply) = answer(&bytes(&message), &large) else { panic!("no reply") };
+    assert!(reply.len() <= usize::from(UDP_EDNS_LIMIT));
+    let Answer::Reply(reply) = answer_stream(&bytes(&message), &large) else { panic!("no reply") };
+    let whole = Message::from_vec(&reply).expect("readable");
+    assert_eq!((whole.answers.len(), whole.metadata.truncation), (200, false));
+}
+
+#[test]
+fn odd_queries_get_the_code_that_says_why_and_replies_get_silence() {
+    let good = query("node1.cluster.test.", RecordType::A);
+    let code = |message: &Message| reply_to(message, &zone()).metadata.response_code;
+    let mut two = good.clone();
+    two.add_query(good.queries[0].clone());
+    assert_eq!(code(&two), ResponseCode::FormErr);
+    let mut chaos = good.clone();
+    chaos.queries[0].set_query_class(DNSClass::CH);
+    assert_eq!(code(&chaos), ResponseCode::Refused);
+    let mut notify = good.clone();
+    notify.metadata.op_code = OpCode::Notify;
+    assert_eq!(code(&notify), ResponseCode::NotImp);
+
+    let mut reply = bytes(&good);
+    reply[2] |= 0x80;
+    assert_eq!(answer(&reply, &zone()), Answer::Ignore);
+    assert_eq!(server_failure(&reply), None);
+    assert_eq!(answer(&bytes(&good)[..11], &zone()), Answer::Ignore);
+    let Answer::Reply(cut) = answer(&bytes(&good)[..20], &zone()) else { panic!("no reply") };
+    assert_eq!(cut, [0x42, 0x42, 0x81, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+}
+
+#[test]
+fn domains() {
+    for good in ["cluster.internal", "lan", "a.b.c-d"] {
+        assert!(crate::dns::is_domain(good), "{good}");
+    }
+    for bad in ["", ".", "a.", "a..b", "A.b", "a b", &["x"; 100].join("."), "*.a"] {
+        assert!(!crate::dns::is_domain(bad), "{bad}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn parsing_never_panics(
+        noise in proptest::collection::vec(any::<u8>(), 0..300),
+        at in 0..60_usize,
+        byte in any::<u8>(),
+    ) {
+        let _ = answer(&noise, &zone());
+        let _ = server_failure(&noise);
+        let mut broken = bytes(&query("node1.cluster.test.", RecordType::A));
+        broken.extend(&noise);
+        let at = at % broken.len();
+        broken[at] = byte;
+        if let Answer::Reply(reply) = answer(&broken, &zone()) {
+            prop_assert!(reply.len() <= usize::from(UDP_EDNS_LIMIT));
+            prop_assert_eq!(&reply[..2], &broken[..2]);
+        }
+        let _ = answer_stream(&broken, &zone());
+    }
+}
