@@ -89,7 +89,7 @@ pub(crate) enum Image {
     /// Make kernel, initramfs and system image from Debian packages
     #[command(after_help = "Example:\n  fledermaus image build --recipe image.toml --out image/")]
     Build {
-        /// What goes in [default: the recipe that is built in]
+        /// What goes in [default: image.toml]
         #[arg(long, value_name = "FILE")]
         recipe: Option<PathBuf>,
         /// Where the image goes [default: image in the cache directory]

@@ -3,7 +3,6 @@
 use std::process::ExitCode;
 
 use server::client::ClientError;
-use server::config::Mistakes;
 
 /// The program's end, as scripts see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,5 +44,8 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     let refused = matches!(cause.downcast_ref(), Some(ClientError::Refused { status: 400, .. }));
-    refused || cause.is::<BadInput>() || cause.is::<Mistakes>()
+    refused
+        || cause.is::<BadInput>()
+        || cause.is::<server::config::Mistakes>()
+        || cause.is::<image::Mistakes>()
 }
