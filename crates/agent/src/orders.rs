@@ -1,0 +1,227 @@
+//! Carries out the head's orders, one after another, in a thread of its own: each is one call to
+//! Docker, or a reboot. An order that is fulfilled already is done.
+
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use cluster::Phase;
+use cluster::phase::Step;
+use cluster::plan::NodePlan;
+use cluster::report::{Action, Order, Outcome};
+use nix::sys::reboot::{RebootMode, reboot};
+use serde_json::{Value, json};
+
+use crate::docker::{Docker, DockerError};
+use crate::ledger::Ledger;
+use crate::outbox::{Outbox, clip};
+use crate::user_data::wait;
+
+/// Docker's port for managers.
+const SWARM_LISTEN: &str = "0.0.0.0:2377";
+/// How long a node may take to become active after Docker took the order.
+const ACTIVE_LIMIT: Duration = Duration::from_secs(60);
+const ACTIVE_POLL: Duration = Duration::from_millis(100);
+/// How often a node's entry is changed when another change comes in between.
+const UPDATE_TRIES: u32 = 5;
+/// How long a stack may take to be taken over by the managers.
+const STACK_LIMIT: Duration = Duration::from_secs(180);
+/// The longest reason of a failed stack, in bytes.
+const REASON_LIMIT: usize = 1_000;
+/// How long the head gets to hear of a reboot, and the disks to take what is in memory.
+const LAST_REPORT_LIMIT: Duration = Duration::from_secs(2);
+const SYNC_LIMIT: Duration = Duration::from_secs(5);
+
+/// What it takes to carry out orders.
+pub(crate) struct Hands {
+    /// The node's Docker.
+    pub(crate) docker: Docker,
+    /// The node's plan: its address.
+    pub(crate) plan: Arc<NodePlan>,
+    /// Where the swarm's steps are told.
+    pub(crate) outbox: Arc<Outbox>,
+}
+
+impl Hands {
+    /// Carries out what comes, for as long as somebody can send.
+    pub(crate) fn carry_out_all(&self, orders: &Receiver<Order>, ledger: &Ledger) {
+        for order in orders {
+            let reboot = order.action == Action::Reboot;
+            let error = self.carry_out(&order.action).err().map(|error| format!("{error:#}"));
+            if let Some(error) = &error {
+                eprintln!("fledermaus-agent: {:?}: {error}", order.action);
+            }
+            ledger.end(Outcome { order: order.number, error }, &self.outbox);
+            if reboot {
+                self.reboot_now();
+            }
+        }
+    }
+
+    fn carry_out(&self, action: &Action) -> Result<()> {
+        match action {
+            Action::Init => self.enter_swarm("forming a swarm", "/swarm/init", &self.init_body()),
+            Action::Join { token, manager } => {
+                let detail = format!("joining at {manager}");
+                self.enter_swarm(&detail, "/swarm/join", &self.join_body(token, manager))
+            }
+            Action::Leave => self.leave(),
+            Action::Promote { id } => self.update(id, "Role", "manager"),
+            Action::Demote { id } => self.update(id, "Role", "worker"),
+            Action::Drain { id } => self.update(id, "Availability", "drain"),
+            Action::Remove { id } => self.remove(id),
+            Action::DeployStack { name, compose } => deploy(name, compose),
+            // After its outcome is told.
+            Action::Reboot => Ok(()),
+        }
+    }
+
+    fn init_body(&self) -> Value {
+        json!({"ListenAddr": SWARM_LISTEN, "AdvertiseAddr": self.plan.address.to_string()})
+    }
+
+    fn join_body(&self, token: &str, manager: &str) -> Value {
+        let own = self.plan.address.to_string();
+        json!({"ListenAddr": SWARM_LISTEN, "AdvertiseAddr": own, "RemoteAddrs": [manager], "JoinToken": token})
+    }
+
+    /// Init and join: the phase `swarm`.
+    fn enter_swarm(&self, detail: &str, path: &str, body: &Value) -> Result<()> {
+        self.outbox.event(Phase::Swarm, Step::Started, detail);
+        let result = self.enter_swarm_once(path, body);
+        match &result {
+            Ok(()) => self.outbox.event(Phase::Swarm, Step::Done, detail),
+            Err(error) => self.outbox.event(Phase::Swarm, Step::Failed, &format!("{detail}: {error:#}")),
+        }
+        result
+    }
+
+    fn enter_swarm_once(&self, path: &str, body: &Value) -> Result<()> {
+        match self.docker.post(path, body) {
+            Ok(()) => {}
+            // It may be in the swarm already, or Docker goes on trying in the background.
+            Err(error @ DockerError::Refused { status: 503, .. }) if !self.is_inactive()? => {
+                eprintln!("fledermaus-agent: {error}; waiting");
+            }
+            Err(error) => return Err(error.into()),
+        }
+        self.wait_until_active()
+    }
+
+    fn is_inactive(&self) -> Result<bool> {
+        Ok(matches!(self.swarm_word()?.as_str(), "" | "inactive" | "error"))
+    }
+
+    fn swarm_word(&self) -> Result<String> {
+        let word = self.docker.ping()?;
+        Ok(word.split('/').next().unwrap_or_default().to_owned())
+    }
+
+    fn wait_until_active(&self) -> Result<()> {
+        let end = Instant::now() + ACTIVE_LIMIT;
+        loop {
+            let word = self.swarm_word()?;
+            if word == "active" {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                bail!("Docker still says `{word}` after {} s", ACTIVE_LIMIT.as_secs());
+            }
+            thread::sleep(ACTIVE_POLL);
+        }
+    }
+
+    fn leave(&self) -> Result<()> {
+        if self.swarm_word()? == "inactive" {
+            return Ok(());
+        }
+        Ok(self.docker.post("/swarm/leave?force=true", &Value::Null)?)
+    }
+
+    /// Sets one field of a node's specification; Docker wants the version that was changed.
+    fn update(&self, id: &str, field: &str, value: &str) -> Result<()> {
+        let path = node_path(id)?;
+        for _ in 1..UPDATE_TRIES {
+            match self.update_once(&path, field, value) {
+                Err(DockerError::Refused { status: 400.., message })
+                    if message.contains("out of sequence") => {}
+                result => return Ok(result?),
+            }
+        }
+        Ok(self.update_once(&path, field, value)?)
+    }
+
+    fn update_once(&self, path: &str, field: &str, value: &str) -> Result<(), DockerError> {
+        let node = self.docker.get(path)?;
+        let mut specification = node["Spec"].clone();
+        if specification[field] == value {
+            return Ok(());
+        }
+        specification[field] = value.into();
+        self.docker.post(&format!("{path}/update?version={}", node["Version"]["Index"]), &specification)
+    }
+
+    fn remove(&self, id: &str) -> Result<()> {
+        match self.docker.delete(&format!("{}?force=true", node_path(id)?)) {
+            Err(DockerError::Refused { status: 404, .. }) => Ok(()),
+            result => Ok(result?),
+        }
+    }
+
+    /// Stops at once: the services lose nothing that the next boot would keep.
+    fn reboot_now(&self) {
+        self.outbox.wait_until_told(LAST_REPORT_LIMIT);
+        let (synced, wait) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            nix::unistd::sync();
+            synced.send(())
+        });
+        let _ = wait.recv_timeout(SYNC_LIMIT);
+        let Err(error) = reboot(RebootMode::RB_AUTOBOOT);
+        eprintln!("fledermaus-agent: the kernel refuses to reboot: {error}");
+    }
+}
+
+/// The API's path of a node. What the head sends is checked all the same: it becomes part of a path.
+fn node_path(id: &str) -> Result<String> {
+    let valid = (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    ensure!(valid, "`{}` is no id of a node", clip(id, 64));
+    Ok(format!("/nodes/{id}"))
+}
+
+/// `docker stack deploy`: only the command line tool turns a compose file into services.
+fn deploy(name: &str, compose: &str) -> Result<()> {
+    let valid = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    ensure!(valid && !name.is_empty() && !name.starts_with('-'), "`{}` cannot name a stack", clip(name, 64));
+    let mut child = Command::new("docker")
+        .args(["stack", "deploy", "--detach=true", "--resolve-image=never", "-c", "-", name])
+        .env("HOME", "/root")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .context("starting docker")?;
+    let mut input = child.stdin.take().context("a child without input")?;
+    let mut errors = child.stderr.take().context("a child without errors")?;
+    let reader = thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = errors.read_to_end(&mut text);
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    // A docker that ends before it has read everything says why itself.
+    let _ = input.write_all(compose.as_bytes());
+    drop(input);
+    let status = wait(child, STACK_LIMIT)?.context("docker stack deploy did not end in time")?;
+    let said = reader.join().unwrap_or_default();
+    ensure!(status.success(), "deploying {name} failed: {}", clip(said.trim(), REASON_LIMIT));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,160 @@
+//! The report loop: tells the head what there is to tell, at once when something changed, and hands its
+//! orders on. Goes on for ever, with the head or without.
+
+use std::io;
+use std::net::{SocketAddr, SocketAddrV4, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use cluster::plan::NodePlan;
+use cluster::report::{Order, Orders, Report};
+use cluster::swarm::{LocalState, SwarmFacts};
+
+use crate::docker::Docker;
+use crate::facts::Look;
+use crate::http::{Request, exchange};
+use crate::ledger::{Entry, Ledger};
+use crate::outbox::Outbox;
+use crate::watchdog::Heart;
+
+/// How long the head may take to accept a connection, and to answer.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// The largest answer, in bytes.
+const ORDERS_BYTES_LIMIT: usize = 1024 * 1024;
+/// Between these the head may choose when to hear again.
+const INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
+/// The first and the longest pause while the head does not answer.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// How often Docker is looked at: while the swarm is forming, and afterwards.
+const FORMING_POLL: Duration = Duration::from_millis(300);
+const QUIET_POLL: Duration = Duration::from_millis(1_000);
+
+/// Speaks for the node.
+pub(crate) struct Reporter {
+    head: SocketAddrV4,
+    path: String,
+    look: Look,
+    outbox: Arc<Outbox>,
+    ledger: Arc<Ledger>,
+    orders: SyncSender<Order>,
+}
+
+/// What the loop remembers from turn to turn.
+struct Turn {
+    next_report: Instant,
+    pause: Duration,
+    told: Option<SwarmFacts>,
+}
+
+impl Reporter {
+    /// A reporter that hands orders to `orders`.
+    pub(crate) fn new(
+        plan: &NodePlan,
+        docker: Docker,
+        outbox: Arc<Outbox>,
+        ledger: Arc<Ledger>,
+        orders: SyncSender<Order>,
+    ) -> Self {
+        Self { head: plan.head, path: plan.report_path(), look: Look::new(docker), outbox, ledger, orders }
+    }
+
+    /// Reports for as long as the node runs.
+    ///
+    /// # Errors
+    /// The thread that carries out orders has died; a new agent starts one.
+    pub(crate) fn run(mut self, heart: &Heart) -> Result<()> {
+        let mut turn = Turn { next_report: Instant::now(), pause: PAUSES.0, told: None };
+        loop {
+            heart.beat();
+            self.turn(&mut turn)?;
+        }
+    }
+
+    fn turn(&mut self, turn: &mut Turn) -> Result<()> {
+        let facts = self.facts();
+        let due = Instant::now() >= turn.next_report || facts != turn.told || !self.outbox.is_empty();
+        if due {
+            let report = Report { swarm: facts.clone(), ..self.outbox.report() };
+            match post(self.head, &self.path, &report) {
+                Ok(answer) => {
+                    self.outbox.answered(&report);
+                    turn.next_report = Instant::now() + interval(&answer);
+                    turn.pause = PAUSES.0;
+                    turn.told = facts.clone();
+                    self.hand_on(answer.orders)?;
+                }
+                Err(_) => {
+                    thread::sleep(turn.pause);
+                    turn.pause = (turn.pause * 2).min(PAUSES.1);
+                    return Ok(());
+                }
+            }
+        }
+        let until_report = turn.next_report.saturating_duration_since(Instant::now());
+        self.outbox.wait_for_more(until_report.min(poll(facts.as_ref())));
+        Ok(())
+    }
+
+    /// What Docker says, once the user data has ended: before, the node is not ready to be ordered
+    /// into a swarm.
+    fn facts(&mut self) -> Option<SwarmFacts> {
+        if !self.outbox.swarm_wanted() {
+            return None;
+        }
+        let facts = self.look.now().ok();
+        self.outbox.set_in_swarm(facts.as_ref().is_some_and(|facts| facts.state == LocalState::Active));
+        facts
+    }
+
+    fn hand_on(&self, orders: Vec<Order>) -> Result<()> {
+        for order in orders {
+            match self.ledger.see(order.number) {
+                Entry::New => self.orders.send(order).context("handing an order on")?,
+                Entry::UnderWay => {}
+                // The head has not heard it, or forgot it when it was restarted.
+                Entry::Ended(outcome) => self.outbox.outcome(outcome),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn interval(answer: &Orders) -> Duration {
+    Duration::from_millis(answer.report_in_ms).clamp(INTERVALS.0, INTERVALS.1)
+}
+
+/// How long Docker may be left alone.
+fn poll(facts: Option<&SwarmFacts>) -> Duration {
+    let Some(facts) = facts else { return FORMING_POLL };
+    let all_ready = facts.manager.iter().flat_map(|manager| &manager.members).all(|member| member.ready);
+    if facts.state == LocalState::Active && all_ready { QUIET_POLL } else { FORMING_POLL }
+}
+
+/// Posts one report.
+fn post(head: SocketAddrV4, path: &str, report: &Report) -> Result<Orders> {
+    let json = serde_json::to_vec(report).context("writing a report")?;
+    ensure!(json.len() <= Report::BYTES_LIMIT, "the report is too large");
+    let mut stream = connect(SocketAddr::V4(head)).context("connecting to the head")?;
+    let host = head.to_string();
+    let length = json.len() as u64;
+    let request =
+        Request { method: "POST", target: path, host: &host, content_type: "application/json", length };
+    let answer = exchange(&mut stream, &request, &mut json.as_slice(), ORDERS_BYTES_LIMIT)?;
+    if answer.status != 200 {
+        bail!("the head refuses the report (status {})", answer.status);
+    }
+    serde_json::from_slice(&answer.body).context("understanding the head's answer")
+}
+
+/// A connection whose reads and writes do not last for ever.
+pub(crate) fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)?;
+    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    stream.set_write_timeout(Some(ANSWER_LIMIT))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
