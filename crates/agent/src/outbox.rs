@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cluster::Phase;
 use cluster::phase::{Event, Step};
@@ -131,15 +131,10 @@ impl Outbox {
         drop(self.changed.wait_timeout_while(self.content(), limit, empty));
     }
 
-    /// Waits until the head has taken everything, or the time is over.
+    /// Waits until the head has taken every outcome, or the time is over.
     pub(crate) fn wait_until_told(&self, limit: Duration) {
-        let end = Instant::now() + limit;
         let full = |content: &mut Content| !content.outcomes.is_empty();
-        drop(self.changed.wait_timeout_while(
-            self.content(),
-            end.saturating_duration_since(Instant::now()),
-            full,
-        ));
+        drop(self.changed.wait_timeout_while(self.content(), limit, full));
     }
 
     fn content(&self) -> MutexGuard<'_, Content> {

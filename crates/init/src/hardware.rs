@@ -17,6 +17,8 @@ use crate::sys;
 
 /// Modules that every node needs, one per line, in order.
 const MODULE_LIST: &str = "/etc/fledermaus/modules";
+/// Of these, what only mounting needs; the kernel would load it then by itself.
+const FILE_SYSTEMS: [&str; 3] = ["squashfs", "ext4", "overlay"];
 /// How often new devices (a controller that a driver brought up, and what hangs on it) are looked for.
 const COLDPLUG_ROUNDS: usize = 4;
 /// How long the watchdog waits: long enough for the services to start and the agent to take over.
@@ -49,26 +51,39 @@ pub(crate) fn mount_kernel_file_systems() -> Result<()> {
     Ok(())
 }
 
-/// Loads the listed modules and those of the devices that are there, and starts to feed the watchdog.
+/// Loads the listed modules and starts to feed the watchdog. File systems, and the drivers of devices
+/// that the list does not know, follow in a thread of their own: the next phases wait for what they need.
 ///
 /// # Errors
 /// The module lists cannot be read. A single module that does not load is only said: the phase that
 /// needs it fails with a better reason.
 pub(crate) fn run(_: &mut Boot) -> Result<String> {
     let mut modules = Modules::of_running_kernel()?;
-    for name in fs::read_to_string(MODULE_LIST).unwrap_or_default().lines().map(str::trim) {
-        if name.is_empty() || name.starts_with('#') {
-            continue;
-        }
-        if let Err(error) = modules.load(name, "") {
-            say(&format!("fledermaus: {error:#}"));
-        }
-    }
-    coldplug(&mut modules);
+    let list = fs::read_to_string(MODULE_LIST).unwrap_or_default();
+    let (later, now): (Vec<String>, Vec<String>) =
+        module_names(&list).map(str::to_owned).partition(|name| FILE_SYSTEMS.contains(&name.as_str()));
+    load_all(&mut modules, &now);
+    thread::spawn(move || {
+        coldplug(&mut modules);
+        load_all(&mut modules, &later);
+    });
     let watchdog = feed_watchdog();
     let model = fs::read_to_string("/proc/device-tree/model").unwrap_or_default();
     let model = model.trim_end_matches('\0');
     Ok(format!("{model}{}", if watchdog { ", watchdog fed" } else { "" }))
+}
+
+/// The names in a module list: one per line; `#` begins a comment line.
+fn module_names(list: &str) -> impl Iterator<Item = &str> {
+    list.lines().map(str::trim).filter(|name| !name.is_empty() && !name.starts_with('#'))
+}
+
+fn load_all(modules: &mut Modules, names: &[String]) {
+    for name in names {
+        if let Err(error) = modules.load(name, "") {
+            say(&format!("fledermaus: {error:#}"));
+        }
+    }
 }
 
 /// Loads the drivers of all devices that have none, and of those that appear thereby.
@@ -122,4 +137,15 @@ fn feed_watchdog() -> bool {
         }
     });
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_list_has_comments_and_blank_lines() {
+        let list = "# the wire\nvirtio_net\n\n  ext4 \n";
+        assert_eq!(module_names(list).collect::<Vec<_>>(), ["virtio_net", "ext4"]);
+    }
 }

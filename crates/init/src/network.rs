@@ -4,7 +4,7 @@
 mod netlink;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -110,7 +110,7 @@ fn wires(class: &Path) -> Vec<Wire> {
     entries(class).into_iter().filter(|path| is_wire(path)).filter_map(|path| wire(&path)).collect()
 }
 
-fn wire(path: &PathBuf) -> Option<Wire> {
+fn wire(path: &Path) -> Option<Wire> {
     let index = fs::read_to_string(path.join("ifindex")).ok()?.trim().parse().ok()?;
     Some(Wire { name: path.file_name()?.to_str()?.to_owned(), index })
 }
