@@ -1,0 +1,169 @@
+//! The pumps: sockets around `netboot`. Each is a short loop: receive, parse, ask, send, record.
+//!
+//! They decide nothing. What a packet means is in `netboot`, who is a node is in the head. Every socket is
+//! bound to the cluster's interface, so that nothing is served to any other network.
+
+pub mod dhcp;
+pub mod dns;
+pub mod tftp;
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+use std::{fs, io};
+
+use anyhow::{Context, bail};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, UdpSocket};
+
+/// The largest packet that is read, in bytes: an Ethernet frame's worth; what is longer is cut.
+const PACKET_BYTES: usize = 1_500;
+/// How long a pump rests when its socket reports an error, such as an interface that is down.
+const ERROR_PAUSE: Duration = Duration::from_millis(500);
+/// The most connections that wait to be accepted.
+const BACKLOG: i32 = 64;
+
+/// A UDP socket that hears only the interface. Without SO_REUSEADDR, which would let two servers share the
+/// port in silence.
+fn bind_udp(interface: &str, address: SocketAddrV4, service: &Service) -> anyhow::Result<UdpSocket> {
+    let socket = open(interface, address, Type::DGRAM, service)?;
+    UdpSocket::from_std(socket.into()).context("registering the socket")
+}
+
+/// A TCP socket that hears only the interface.
+fn bind_tcp(interface: &str, address: SocketAddrV4, service: &Service) -> anyhow::Result<TcpListener> {
+    let socket = open(interface, address, Type::STREAM, service)?;
+    socket.listen(BACKLOG).context("listening")?;
+    TcpListener::from_std(socket.into()).context("registering the socket")
+}
+
+/// What an error about a socket has to name.
+struct Service {
+    /// `DHCP`, `TFTP`, `DNS`.
+    name: &'static str,
+    /// What to do if another program has the port.
+    remedy: &'static str,
+}
+
+fn open(interface: &str, address: SocketAddrV4, kind: Type, service: &Service) -> anyhow::Result<Socket> {
+    let protocol = if kind == Type::STREAM { Protocol::TCP } else { Protocol::UDP };
+    let socket = Socket::new(Domain::IPV4, kind, Some(protocol)).context("opening a socket")?;
+    socket.set_nonblocking(true).context("setting up a socket")?;
+    if kind == Type::STREAM {
+        // Connections of the last run that are not quite over do not hold the port of a TCP server.
+        socket.set_reuse_address(true).context("setting up a socket")?;
+    } else {
+        socket.set_broadcast(true).context("setting up a socket")?;
+    }
+    let name = service.name;
+    if let Err(error) = socket.bind_device(Some(interface.as_bytes())) {
+        return match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                bail!("serving {name} needs root, or the capability CAP_NET_RAW")
+            }
+            _ => Err(error).with_context(|| format!("binding {name} to the interface `{interface}`")),
+        };
+    }
+    match socket.bind(&address.into()) {
+        Ok(()) => Ok(socket),
+        Err(error) => Err(explain(error, interface, address, service)),
+    }
+}
+
+/// Turns a failed bind into a sentence that says what to do.
+fn explain(error: io::Error, interface: &str, address: SocketAddrV4, service: &Service) -> anyhow::Error {
+    let Service { name, remedy } = service;
+    let port = address.port();
+    match error.kind() {
+        io::ErrorKind::AddrInUse => {
+            let holder = holder(port).unwrap_or_else(|| "another program".to_owned());
+            anyhow::anyhow!("port {port} is in use by {holder}: {remedy}")
+        }
+        io::ErrorKind::PermissionDenied => {
+            anyhow::anyhow!(
+                "serving {name} on port {port} needs root, or the capability CAP_NET_BIND_SERVICE"
+            )
+        }
+        io::ErrorKind::AddrNotAvailable => anyhow::anyhow!(
+            "the address {} is not on this machine: give it to `{interface}`, or correct cluster.toml",
+            address.ip()
+        ),
+        _ => anyhow::Error::new(error).context(format!("binding {name} to {address} on `{interface}`")),
+    }
+}
+
+/// The program that has the port, as far as /proc lets us see: `dnsmasq (process 812)`.
+fn holder(port: u16) -> Option<String> {
+    let sockets = ["/proc/net/udp", "/proc/net/udp6", "/proc/net/tcp", "/proc/net/tcp6"];
+    let inodes: Vec<String> = sockets
+        .iter()
+        .filter_map(|path| fs::read_to_string(path).ok())
+        .flat_map(|table| table.lines().filter_map(|line| inode_of(line, port)).collect::<Vec<_>>())
+        .collect();
+    let processes = fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
+    for process in processes.filter(|path| path.join("fd").is_dir()) {
+        let Ok(files) = fs::read_dir(process.join("fd")) else { continue };
+        let links = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
+        let mut names = links.filter_map(|link| link.to_str().map(str::to_owned));
+        if names.any(|name| inodes.iter().any(|inode| name == format!("socket:[{inode}]"))) {
+            let command = fs::read_to_string(process.join("comm")).ok()?;
+            return Some(format!("{} (process {})", command.trim(), process.file_name()?.to_str()?));
+        }
+    }
+    None
+}
+
+/// The inode of a socket of that local port, from a line of `/proc/net/udp` or `/proc/net/tcp`.
+fn inode_of(line: &str, port: u16) -> Option<String> {
+    let mut fields = line.split_ascii_whitespace();
+    let (_, local_port) = fields.nth(1)?.rsplit_once(':')?;
+    (u16::from_str_radix(local_port, 16).ok()? == port).then(|| fields.nth(7).map(str::to_owned))?
+}
+
+/// Whether an address is on the network.
+fn is_inside(address: Ipv4Addr, network: Ipv4Addr, prefix: u8) -> bool {
+    let mask = cluster::plan::netmask(prefix).to_bits();
+    address.to_bits() & mask == network.to_bits() & mask
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_s_table_of_sockets_is_understood() {
+        let line = "  431: 00000000:0043 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 18446 2 0000000000000000 0";
+        assert_eq!(inode_of(line, 67), Some("18446".to_owned()));
+        assert_eq!(inode_of(line, 68), None);
+        assert_eq!(inode_of("  sl  local_address rem_address   st", 67), None);
+    }
+
+    #[tokio::test]
+    async fn a_busy_port_is_explained_with_the_program_that_has_it() {
+        let service = Service { name: "TFTP", remedy: "stop the other TFTP server" };
+        let first = bind_udp("lo", SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), &service).expect("a free port");
+        let port = first.local_addr().expect("bound").port();
+        let second = bind_udp("lo", SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), &service);
+        let sentence = format!("{:#}", second.expect_err("the port is taken"));
+        let own = format!("(process {}): stop the other TFTP server", std::process::id());
+        assert!(sentence.starts_with(&format!("port {port} is in use by ")), "{sentence}");
+        assert!(sentence.ends_with(&own), "{sentence}");
+    }
+
+    #[tokio::test]
+    async fn a_wrong_interface_and_a_wrong_address_are_named() {
+        let service = Service { name: "DNS", remedy: "" };
+        let address = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 0);
+        let nowhere = bind_udp("lo", address, &service).expect_err("not our address");
+        assert!(format!("{nowhere:#}").contains("192.0.2.1 is not on this machine"), "{nowhere:#}");
+        let nothing = bind_udp("nosuchif", address, &service).expect_err("no such interface");
+        assert!(format!("{nothing:#}").contains("`nosuchif`"), "{nothing:#}");
+    }
+
+    #[test]
+    fn networks() {
+        let head = Ipv4Addr::new(10, 78, 0, 1);
+        assert!(is_inside(Ipv4Addr::new(10, 78, 0, 200), head, 24));
+        assert!(!is_inside(Ipv4Addr::new(10, 78, 1, 200), head, 24));
+        assert!(is_inside(Ipv4Addr::new(192, 0, 2, 1), head, 0));
+    }
+}
