@@ -67,7 +67,7 @@ fn build(
     let mut steps = Steps::new();
     let manifest = image::build(&options, &mut steps);
     steps.end();
-    Ok(manifest?)
+    manifest.with_context(|| format!("composing the image in {}", out.display()))
 }
 
 fn summarise(manifest: &Manifest, out: &Path) {
