@@ -31,6 +31,9 @@ pub(crate) struct Outbox {
 struct Content {
     events: VecDeque<Event>,
     outcomes: VecDeque<Outcome>,
+    /// Told before, but the head asks again; wait for the next report without hurrying it: a head that
+    /// never listens would otherwise be asked without pause.
+    told_again: Vec<Outcome>,
     /// The user data has ended: from now on the head may order this node into a swarm.
     swarm_wanted: bool,
     /// Docker says that this node is in a swarm.
@@ -73,6 +76,14 @@ impl Outbox {
         self.changed.notify_all();
     }
 
+    /// The head asks again for an order that ended like this.
+    pub(crate) fn outcome_again(&self, outcome: Outcome) {
+        let mut content = self.content();
+        if content.told_again.len() < WAITING_LIMIT && !content.told_again.contains(&outcome) {
+            content.told_again.push(outcome);
+        }
+    }
+
     /// The user data has ended, this way or that.
     pub(crate) fn want_swarm(&self) {
         self.content().swarm_wanted = true;
@@ -106,7 +117,7 @@ impl Outbox {
             uptime_ms: uptime_ms(),
             events: content.events.iter().take(Report::EVENTS_LIMIT).cloned().collect(),
             swarm: None,
-            outcomes: content.outcomes.iter().cloned().collect(),
+            outcomes: content.outcomes.iter().chain(&content.told_again).cloned().collect(),
         }
     }
 
@@ -116,6 +127,7 @@ impl Outbox {
         // By value, not by count: the oldest may have been dropped meanwhile.
         content.events.retain(|event| !report.events.contains(event));
         content.outcomes.retain(|outcome| !report.outcomes.contains(outcome));
+        content.told_again.clear();
         self.changed.notify_all();
     }
 
@@ -162,6 +174,17 @@ mod tests {
         let phases: Vec<Phase> = outbox.report().events.iter().map(|event| event.phase).collect();
         assert_eq!(phases, [Phase::Root, Phase::Docker]);
         assert!(Outbox::with_events_of(&file).is_empty());
+    }
+
+    #[test]
+    fn a_head_that_does_not_listen_is_not_asked_without_pause() {
+        let outbox = Outbox::default();
+        outbox.outcome_again(Outcome { order: 1, error: None });
+        assert!(outbox.is_empty(), "nothing hurries the next report");
+        let report = outbox.report();
+        assert_eq!(report.outcomes.len(), 1);
+        outbox.answered(&report);
+        assert!(outbox.report().outcomes.is_empty());
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Reporter {
                 Entry::New => self.orders.send(order).context("handing an order on")?,
                 Entry::UnderWay => {}
                 // The head has not heard it, or forgot it when it was restarted.
-                Entry::Ended(outcome) => self.outbox.outcome(outcome),
+                Entry::Ended(outcome) => self.outbox.outcome_again(outcome),
             }
         }
         Ok(())
