@@ -65,17 +65,23 @@ fn open(interface: &str, address: SocketAddrV4, kind: Type, service: &Service) -
     }
     match socket.bind(&address.into()) {
         Ok(()) => Ok(socket),
-        Err(error) => Err(explain(error, interface, address, service)),
+        Err(error) => Err(explain(error, interface, address, protocol, service)),
     }
 }
 
 /// Turns a failed bind into a sentence that says what to do.
-fn explain(error: io::Error, interface: &str, address: SocketAddrV4, service: &Service) -> anyhow::Error {
+fn explain(
+    error: io::Error,
+    interface: &str,
+    address: SocketAddrV4,
+    protocol: Protocol,
+    service: &Service,
+) -> anyhow::Error {
     let Service { name, remedy } = service;
     let port = address.port();
     match error.kind() {
         io::ErrorKind::AddrInUse => {
-            let holder = holder(port).unwrap_or_else(|| "another program".to_owned());
+            let holder = holder(port, protocol).unwrap_or_else(|| "another program".to_owned());
             anyhow::anyhow!("port {port} is in use by {holder}: {remedy}")
         }
         io::ErrorKind::PermissionDenied => {
@@ -92,21 +98,21 @@ fn explain(error: io::Error, interface: &str, address: SocketAddrV4, service: &S
 }
 
 /// The program that has the port, as far as /proc lets us see: `dnsmasq (process 812)`.
-fn holder(port: u16) -> Option<String> {
-    let sockets = ["/proc/net/udp", "/proc/net/udp6", "/proc/net/tcp", "/proc/net/tcp6"];
-    let inodes: Vec<String> = sockets
-        .iter()
-        .filter_map(|path| fs::read_to_string(path).ok())
-        .flat_map(|table| table.lines().filter_map(|line| inode_of(line, port)).collect::<Vec<_>>())
-        .collect();
-    let processes = fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
-    for process in processes.filter(|path| path.join("fd").is_dir()) {
-        let Ok(files) = fs::read_dir(process.join("fd")) else { continue };
-        let links = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
-        let mut names = links.filter_map(|link| link.to_str().map(str::to_owned));
-        if names.any(|name| inodes.iter().any(|inode| name == format!("socket:[{inode}]"))) {
-            let command = fs::read_to_string(process.join("comm")).ok()?;
-            return Some(format!("{} (process {})", command.trim(), process.file_name()?.to_str()?));
+fn holder(port: u16, protocol: Protocol) -> Option<String> {
+    let table = if protocol == Protocol::TCP { "/proc/net/tcp" } else { "/proc/net/udp" };
+    let table =
+        [table.to_owned(), format!("{table}6")].map(|path| fs::read_to_string(path).unwrap_or_default());
+    let inodes = table.iter().flat_map(|table| table.lines()).filter_map(|line| inode_of(line, port));
+    let links: Vec<String> = inodes.map(|inode| format!("socket:[{inode}]")).collect();
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let Some(number) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        let Ok(files) = fs::read_dir(process.path().join("fd")) else { continue };
+        let mut files = files.flatten().filter_map(|file| fs::read_link(file.path()).ok());
+        if files.any(|file| links.iter().any(|link| file.as_os_str() == link.as_str())) {
+            let command = fs::read_to_string(process.path().join("comm")).ok()?;
+            return Some(format!("{} (process {number})", command.trim()));
         }
     }
     None
