@@ -1,0 +1,392 @@
+//! One build from recipe to image: the table of contents of this crate.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::{ErrorKind, Write};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, bail};
+use cluster::manifest::{Manifest, Package as Ingredient};
+
+use crate::download::{Downloads, Wanted};
+use crate::index::{Index, Package};
+use crate::inputs::{self, Inputs};
+use crate::lists::{self, items};
+use crate::mistakes::Mistakes;
+use crate::modules::{Chosen, Kernel};
+use crate::output::{self, Draft};
+use crate::progress::Progress;
+use crate::recipe::{Named, Recipe};
+use crate::tree::Tree;
+use crate::{container, deb, initramfs, mirror, resolve, rules, squashfs};
+
+const KERNEL_FILE: &str = "kernel";
+const INITRAMFS_FILE: &str = "initramfs";
+const SYSTEM_FILE: &str = "system.squashfs";
+const LAB_UBOOT_FILE: &str = "lab-u-boot.bin";
+/// The package with the lab's firmware, and where in it the firmware lies.
+const LAB_UBOOT: (&str, &str) = ("u-boot-qemu", "usr/lib/u-boot/qemu_arm64/u-boot.bin");
+/// The most jumps from a kernel's meta package to the package with the kernel.
+const KERNEL_JUMPS_LIMIT: usize = 4;
+/// How many packages are unpacked at once.
+const UNPACKERS: usize = 4;
+
+/// What to build, from what, and where.
+#[derive(Clone, Debug)]
+pub struct BuildOptions {
+    /// The recipe, `image.toml`.
+    pub recipe: PathBuf,
+    /// The folder of the finished image; replaced if it holds an older one.
+    pub out: PathBuf,
+    /// The folder with `fledermaus-init` and `fledermaus-agent`, static programs for aarch64.
+    pub node_binaries: PathBuf,
+    /// The folder for downloads, such as `~/.cache/fledermaus/downloads`. Shared by all builds.
+    pub cache: PathBuf,
+    /// apt's folder, `/etc/apt`: where mirrors come from when the recipe names none.
+    pub apt: PathBuf,
+}
+
+/// A finished image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// What it consists of.
+    pub manifest: Manifest,
+    /// Whether it was there already, made of the same inputs.
+    pub unchanged: bool,
+}
+
+/// Why there is no image. The output folder is as it was before.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The recipe is wrong (exit code 2).
+    #[error(transparent)]
+    Mistakes(#[from] Mistakes),
+    /// Something else; a sentence for people, printed with `{:#}` (exit code 1).
+    #[error(transparent)]
+    Failed(#[from] anyhow::Error),
+}
+
+/// Builds the image, unless `out` holds one of the same inputs already.
+///
+/// # Errors
+/// The recipe's mistakes, all at once; or whatever stopped the build.
+pub fn build(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Built, BuildError> {
+    run(options, progress).map_err(|error| match error {
+        BuildError::Failed(error) if is_full(&error) => {
+            let out = options.out.parent().unwrap_or(&options.out).display();
+            BuildError::Failed(error.context(format!(
+                "the disk is full: make room in {} or {out} (a build needs about 500 MB)",
+                options.cache.display()
+            )))
+        }
+        error => error,
+    })
+}
+
+fn is_full(error: &anyhow::Error) -> bool {
+    let causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes.into_iter().any(|cause| matches!(cause.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded))
+        || format!("{error:#}").contains("No space left on device")
+}
+
+fn run(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Built, BuildError> {
+    progress.step("recipe");
+    let text = fs::read_to_string(&options.recipe)
+        .with_context(|| format!("reading {}", options.recipe.display()))?;
+    let recipe = Recipe::parse(&options.recipe, &text)?;
+    let inputs = inputs::read(options, &recipe)?;
+
+    progress.step("release");
+    let downloads = Downloads::new(&options.cache)?;
+    let mirrors = mirror::verified(&recipe, &options.apt, &downloads, progress)?;
+    let key = inputs::key(&text, &recipe, &inputs, &mirrors)?;
+    if let Some(manifest) = output::unchanged(&options.out, key) {
+        return Ok(Built { manifest, unchanged: true });
+    }
+    let draft = Draft::begin(&options.out)?;
+    squashfs::check_tool()?;
+
+    progress.step("package list");
+    let _lock = downloads.lock()?;
+    let index = mirror::index(&mirrors, &recipe.architecture, &downloads, progress)?;
+    let shopping = shop(&recipe, &index, progress)?;
+
+    progress.step("packages");
+    downloads.fetch_all(&shopping.wanted(), progress)?;
+
+    progress.step("unpack");
+    let time = mirrors.iter().map(|verified| verified.release.date).max().unwrap_or(0);
+    let pantry = unpack(&shopping, &downloads, progress)?;
+
+    progress.step("assemble");
+    let kernel = Kernel::find(&pantry.kernel)?;
+    let (small, large) = choose_modules(&recipe, &kernel, progress)?;
+    let initramfs = assemble_initramfs(&kernel, &small, &inputs)?;
+    let mut system = pantry.system;
+    assemble_system(&mut system, &recipe, &kernel, &large, inputs, time)?;
+
+    progress.step("compress");
+    let compressor = start_compressing(&kernel);
+    draft.write(INITRAMFS_FILE, &initramfs::pack(&initramfs, time)?)?;
+    squashfs::write(&system, time, &draft.path(SYSTEM_FILE), progress)?;
+    draft.write(
+        KERNEL_FILE,
+        &compressor.join().map_err(|_| anyhow::anyhow!("compressing the kernel failed"))??,
+    )?;
+    if let Some(firmware) = pantry.firmware.content(LAB_UBOOT.1) {
+        draft.write(LAB_UBOOT_FILE, firmware)?;
+    }
+    let manifest = Manifest {
+        name: recipe.name.clone(),
+        kernel_version: kernel.version.clone(),
+        kernel: draft.artefact(KERNEL_FILE)?,
+        initramfs: draft.artefact(INITRAMFS_FILE)?,
+        system: draft.artefact(SYSTEM_FILE)?,
+        lab_uboot: draft.path(LAB_UBOOT_FILE).exists().then(|| draft.artefact(LAB_UBOOT_FILE)).transpose()?,
+        packages: shopping.ingredients(&system),
+    };
+    draft.keep(&manifest, key)?;
+    Ok(Built { manifest, unchanged: false })
+}
+
+/// The packages that are needed.
+struct Shopping {
+    system: BTreeMap<String, Package>,
+    kernel: Package,
+    firmware: Option<Package>,
+}
+
+impl Shopping {
+    fn all(&self) -> Vec<&Package> {
+        self.system.values().chain([&self.kernel]).chain(&self.firmware).collect()
+    }
+
+    fn wanted(&self) -> Vec<Wanted> {
+        let wanted = |package: &&Package| Wanted {
+            name: format!("{} {}", package.name, package.version),
+            url: package.url.clone(),
+            bytes: package.bytes,
+            sha256: package.sha256,
+        };
+        let mut all: Vec<Wanted> = self.all().iter().map(wanted).collect();
+        // The largest first, so that no worker is left alone with it at the end.
+        all.sort_by_key(|file| std::cmp::Reverse(file.bytes));
+        all
+    }
+
+    /// What went in, with the bytes that it takes in the system image.
+    fn ingredients(&self, system: &Tree) -> Vec<Ingredient> {
+        let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
+        for (_, entry) in system.iter() {
+            *bytes.entry(&entry.package).or_default() += entry.bytes();
+        }
+        let ingredient = |package: &Package| Ingredient {
+            name: package.name.clone(),
+            version: package.version.clone(),
+            sha256: package.sha256,
+            installed_bytes: bytes.get(package.name.as_str()).copied().unwrap_or(0),
+        };
+        self.all().into_iter().map(ingredient).collect()
+    }
+}
+
+fn shop(recipe: &Recipe, index: &Index, progress: &mut dyn Progress) -> Result<Shopping, BuildError> {
+    let mut mistakes = Mistakes::default();
+    for Named { name, line } in recipe.packages.iter().chain([&recipe.kernel]) {
+        if index.package(name).is_none() {
+            mistakes.add(&recipe.file, (*line).max(1), format!("no package is named `{name}` in the suite"));
+        }
+    }
+    let own: Vec<String> = recipe.packages.iter().map(|named| named.name.clone()).collect();
+    if !recipe.ssh_keys.is_empty() && !own.iter().any(|name| name == "dropbear-bin") {
+        mistakes.add(&recipe.file, 1, "`ssh_keys` needs a server: add \"dropbear-bin\" to `packages`");
+    }
+    mistakes.or(())?;
+    let mut excluded: BTreeSet<String> = items(lists::EXCLUDED).map(|item| item.name.to_owned()).collect();
+    excluded.retain(|name| !own.contains(name));
+    excluded.extend(recipe.exclude.iter().cloned());
+    let wanted: Vec<String> = items(lists::PACKAGES).map(|item| item.name.to_owned()).chain(own).collect();
+    let chosen = resolve::resolve(index, &wanted, &excluded).context("choosing packages")?;
+    let firmware = index.package(LAB_UBOOT.0).cloned();
+    if firmware.is_none() {
+        progress.notice(&format!(
+            "the mirror has no package {}: the image cannot be tried in the lab",
+            LAB_UBOOT.0
+        ));
+    }
+    let system = chosen.into_iter().map(|(name, package)| (name, package.clone())).collect();
+    Ok(Shopping { system, kernel: kernel_package(index, &recipe.kernel.name)?.clone(), firmware })
+}
+
+/// The package with the kernel: `linux-image-arm64` only leads to it.
+fn kernel_package<'a>(index: &'a Index, name: &str) -> Result<&'a Package> {
+    let mut package = index.package(name).with_context(|| format!("no package is named `{name}`"))?;
+    for _ in 0..KERNEL_JUMPS_LIMIT {
+        let mut needs = package.depends.iter().flatten();
+        let Some(next) = needs.find(|need| need.name.starts_with("linux-image-")) else { return Ok(package) };
+        package = index
+            .package(&next.name)
+            .with_context(|| format!("{} needs {}, which is missing", package.name, next.name))?;
+    }
+    bail!("the package {name} leads to no kernel")
+}
+
+/// Unpacked packages.
+#[derive(Default)]
+struct Pantry {
+    system: Tree,
+    kernel: Tree,
+    firmware: Tree,
+}
+
+fn unpack(shopping: &Shopping, downloads: &Downloads, progress: &mut dyn Progress) -> Result<Pantry> {
+    let mut all = shopping.all();
+    all.sort_by_key(|package| std::cmp::Reverse(package.bytes));
+    let total: u64 = all.iter().map(|package| package.bytes).sum();
+    let next = AtomicUsize::new(0);
+    let unpacked: Mutex<BTreeMap<&str, Tree>> = Mutex::default();
+    let (told, hear) = std::sync::mpsc::channel::<Result<u64>>();
+    std::thread::scope(|scope| {
+        for _ in 0..UNPACKERS {
+            let (told, next, all, unpacked) = (told.clone(), &next, &all, &unpacked);
+            scope.spawn(move || {
+                while let Some(package) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let result = unpack_one(package, shopping, downloads).map(|tree| {
+                        let mut unpacked = unpacked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                        unpacked.insert(&package.name, tree);
+                        package.bytes
+                    });
+                    if told.send(result).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(told);
+        let mut done = 0;
+        for step in hear {
+            done += step?;
+            progress.bytes(done, total);
+        }
+        anyhow::Ok(())
+    })?;
+    let mut pantry = Pantry::default();
+    for (name, tree) in unpacked.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        if name == shopping.kernel.name {
+            pantry.kernel = tree;
+        } else if shopping.firmware.as_ref().is_some_and(|firmware| firmware.name == name) {
+            pantry.firmware = tree;
+        } else {
+            pantry.system.merge(tree);
+        }
+    }
+    Ok(pantry)
+}
+
+fn unpack_one(package: &Package, shopping: &Shopping, downloads: &Downloads) -> Result<Tree> {
+    let path = downloads.path(package.sha256);
+    let content = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let is_firmware = shopping.firmware.as_ref().is_some_and(|firmware| firmware.name == package.name);
+    let keep = |path: &str| if is_firmware { path == LAB_UBOOT.1 } else { !rules::is_dropped(path) };
+    deb::unpack(&package.name, &content, &keep).with_context(|| format!("unpacking {}", package.name))
+}
+
+/// The modules of the initramfs, and those of the system image: those and more.
+fn choose_modules(
+    recipe: &Recipe,
+    kernel: &Kernel,
+    progress: &mut dyn Progress,
+) -> Result<(Chosen, Chosen), BuildError> {
+    fn names(named: &[Named]) -> impl Iterator<Item = &str> {
+        named.iter().map(|named| named.name.as_str())
+    }
+    let listed = |list| items(list).map(|item| item.name);
+    let small: Vec<&str> = listed(lists::INITRAMFS_MODULES).chain(names(&recipe.initramfs_modules)).collect();
+    let large = listed(lists::SYSTEM_MODULES).chain(names(&recipe.modules)).chain(small.iter().copied());
+    let large = kernel.choose(large).context("choosing modules")?;
+    let mut mistakes = Mistakes::default();
+    for Named { name, line } in recipe.modules.iter().chain(&recipe.initramfs_modules) {
+        if large.missing.contains(&name.replace('-', "_")) {
+            mistakes.add(
+                &recipe.file,
+                *line,
+                format!("the kernel {} has no module `{name}`", kernel.version),
+            );
+        }
+    }
+    mistakes.or(())?;
+    if !large.missing.is_empty() {
+        progress.notice(&format!(
+            "the kernel {} has no modules {}",
+            kernel.version,
+            large.missing.join(", ")
+        ));
+    }
+    let small = kernel.choose(small.into_iter()).context("choosing modules of the initramfs")?;
+    Ok((small, large))
+}
+
+/// The marked modules of a list, as far as they were chosen: one per line.
+fn loaded_at_once(list: &str, chosen: &Chosen) -> String {
+    let marked = items(list).filter(|item| item.marked && chosen.has(item.name));
+    marked.map(|item| format!("{}\n", item.name)).collect()
+}
+
+fn assemble_initramfs(kernel: &Kernel, modules: &Chosen, inputs: &Inputs) -> Result<Tree> {
+    const FOLDERS: [&str; 7] = ["dev", "proc", "sys", "run", "mnt", "newroot", "etc"];
+    let mut tree = Tree::default();
+    for folder in FOLDERS {
+        tree.put_folder(folder, 0o755);
+    }
+    let init = inputs.programs.content("usr/sbin/fledermaus-init").context("fledermaus-init is missing")?;
+    tree.put_file("init", 0o755, init.clone());
+    tree.put_link("lib", "usr/lib");
+    tree.put_link("sbin/modprobe", "/init");
+    kernel.install(modules, &mut tree)?;
+    tree.put_file(
+        "etc/fledermaus/modules",
+        0o644,
+        loaded_at_once(lists::INITRAMFS_MODULES, modules).into_bytes(),
+    );
+    Ok(tree)
+}
+
+fn assemble_system(
+    root: &mut Tree,
+    recipe: &Recipe,
+    kernel: &Kernel,
+    modules: &Chosen,
+    inputs: Inputs,
+    time: u64,
+) -> Result<()> {
+    rules::apply(root, &recipe.name, &recipe.suite)?;
+    kernel.install(modules, root)?;
+    let load = loaded_at_once(lists::SYSTEM_MODULES, modules);
+    root.put_file("etc/modules-load.d/fledermaus.conf", 0o644, load.into_bytes());
+    root.merge(inputs.programs);
+    if !recipe.ssh_keys.is_empty() {
+        root.put_folder("root/.ssh", 0o700);
+        root.put_file(
+            "root/.ssh/authorized_keys",
+            0o600,
+            format!("{}\n", recipe.ssh_keys.join("\n")).into_bytes(),
+        );
+    }
+    root.merge(inputs.overlay);
+    container::add(recipe, root, time)
+}
+
+/// Packs the kernel as U-Boot's `booti` takes it, beside the other work.
+fn start_compressing(kernel: &Kernel) -> std::thread::JoinHandle<Result<Vec<u8>>> {
+    let image = kernel.image.clone();
+    std::thread::spawn(move || {
+        if image.starts_with(b"\x1f\x8b") {
+            return Ok(image.to_vec());
+        }
+        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+        packer.write_all(&image).context("packing the kernel")?;
+        packer.finish().context("packing the kernel")
+    })
+}

@@ -1,0 +1,135 @@
+//! Reads a `.deb`: its files, in memory. Runs no maintainer script and looks at no control file.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::tree::{Entry, Kind, Tree, clean};
+
+/// The most that one package's files may take, unpacked, in bytes.
+const UNPACKED_BYTES_LIMIT: u64 = 2 * 1024 * 1024 * 1024;
+
+/// The files of a package for which `keep` holds.
+///
+/// # Errors
+/// The package cannot be read, or holds what no package here may hold: devices, paths out of the root.
+pub(crate) fn unpack(name: &str, deb: &[u8], keep: &dyn Fn(&str) -> bool) -> Result<Tree> {
+    let (member, data) = data_member(deb)?;
+    let stream: Box<dyn Read + '_> = match member {
+        "data.tar.xz" => Box::new(liblzma::read::XzDecoder::new_multi_decoder(data)),
+        "data.tar.zst" => Box::new(zstd::Decoder::new(data)?),
+        "data.tar.gz" => Box::new(flate2::read::MultiGzDecoder::new(data)),
+        "data.tar" => Box::new(data),
+        other => bail!("its files are packed as {other}, which this program does not know"),
+    };
+    files(name, stream.take(UNPACKED_BYTES_LIMIT), keep)
+}
+
+/// The member of the ar archive that holds the files (deb(5)).
+fn data_member(deb: &[u8]) -> Result<(&str, &[u8])> {
+    const HEADER: usize = 60;
+    let mut rest = deb.strip_prefix(b"!<arch>\n").context("it is no Debian package")?;
+    while rest.len() >= HEADER {
+        let (header, body) = rest.split_at(HEADER);
+        let text = |range: std::ops::Range<usize>| std::str::from_utf8(&header[range]).map(str::trim);
+        let name = text(0..16)?.trim_end_matches('/');
+        let bytes: usize = text(48..58)?.parse().context("reading the size of a member")?;
+        ensure!(bytes <= body.len(), "it ends too early");
+        if name.starts_with("data.tar") {
+            return Ok((name, &body[..bytes]));
+        }
+        // Members start at even places.
+        rest = body.get(bytes + bytes % 2..).unwrap_or_default();
+    }
+    bail!("it holds no files")
+}
+
+fn files(package: &str, stream: impl Read, keep: &dyn Fn(&str) -> bool) -> Result<Tree> {
+    let mut tree = Tree::default();
+    let package: Arc<str> = Arc::from(package);
+    let mut archive = tar::Archive::new(stream);
+    for member in archive.entries()? {
+        let mut member = member?;
+        let path = clean(&String::from_utf8_lossy(&member.path_bytes()))?;
+        if !keep(&path) {
+            continue;
+        }
+        let kind = kind(&mut member, &tree).with_context(|| format!("reading {path}"))?;
+        let Some(kind) = kind else { continue };
+        let header = member.header();
+        let (mode, uid, gid) = (header.mode()? & 0o7777, header.uid()? as u32, header.gid()? as u32);
+        tree.put(&path, Entry { kind, mode, uid, gid, package: package.clone() });
+    }
+    Ok(tree)
+}
+
+/// `None` for a hard link to a file that is not kept.
+fn kind(member: &mut tar::Entry<'_, impl Read>, tree: &Tree) -> Result<Option<Kind>> {
+    let target = |member: &tar::Entry<'_, _>| {
+        let bytes = member.link_name_bytes().context("a link without a target")?;
+        anyhow::Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    match member.header().entry_type() {
+        tar::EntryType::Directory => Ok(Some(Kind::Folder)),
+        tar::EntryType::Symlink => Ok(Some(Kind::Link(target(member)?))),
+        tar::EntryType::Link => Ok(tree.get(&clean(&target(member)?)?).map(|entry| entry.kind.clone())),
+        tar::EntryType::Regular | tar::EntryType::Continuous => {
+            let mut content = Vec::new();
+            member.read_to_end(&mut content)?;
+            Ok(Some(Kind::File(content.into())))
+        }
+        other => bail!("a file of type {other:?} has no place in a package"),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A package of the given files: path, content.
+    pub(crate) fn deb(files: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut tar = tar::Builder::new(Vec::new());
+        for (path, content) in files {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            tar.append_data(&mut header, path, *content).expect("fits");
+        }
+        ar(&[
+            ("debian-binary", b"2.0\n"),
+            ("control.tar", b"odd"),
+            ("data.tar", &tar.into_inner().expect("whole")),
+        ])
+    }
+
+    fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut archive = b"!<arch>\n".to_vec();
+        for (name, content) in members {
+            let header =
+                format!("{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, "100644", content.len());
+            archive.extend_from_slice(header.as_bytes());
+            archive.extend_from_slice(content);
+            archive.resize(archive.len() + content.len() % 2, b'\n');
+        }
+        archive
+    }
+
+    #[test]
+    fn the_files_that_are_wanted_are_read() {
+        let package = deb(&[("./usr/bin/a", b"one"), ("./bin/b", b"two"), ("./usr/share/doc/c", b"three")]);
+        let tree = unpack("p", &package, &|path| !path.starts_with("usr/share/doc")).expect("readable");
+        assert_eq!(tree.content("usr/bin/b").map(|content| &content[..]), Some(&b"two"[..]));
+        assert_eq!(tree.get("usr/bin/a").map(|entry| &*entry.package), Some("p"));
+        assert!(!tree.has("usr/share/doc/c"));
+    }
+
+    #[test]
+    fn broken_packages_are_refused() {
+        let good = deb(&[("./a", b"one")]);
+        assert!(unpack("p", b"", &|_| true).is_err());
+        assert!(unpack("p", &good[..good.len() - 2000], &|_| true).is_err());
+        assert!(unpack("p", &ar(&[("debian-binary", b"2.0\n")]), &|_| true).is_err());
+        assert!(unpack("p", &ar(&[("data.tar.7z", b"x")]), &|_| true).is_err());
+    }
+}

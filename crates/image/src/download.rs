@@ -1,0 +1,263 @@
+//! Fetches files by HTTP into the cache: resumed, checked by digest, several at once. Whether a digest is
+//! to be believed is decided elsewhere.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use cluster::Digest;
+use sha2::{Digest as _, Sha256};
+
+use crate::progress::Progress;
+
+/// How many files are fetched at once.
+const WORKERS: usize = 4;
+/// How often in a row a fetch may end without a single new byte.
+const ATTEMPTS_LIMIT: u32 = 4;
+/// How long the first pause between two attempts is; each further one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(300);
+/// How long a connection, and how long the first byte of an answer, may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long one answer may take in all; what is missing then is asked for by a further request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(120);
+/// The largest file that is fetched without a known size: a Release.
+const TEXT_BYTES_LIMIT: u64 = 4 * 1024 * 1024;
+/// How much is read at once, in bytes.
+const CHUNK_BYTES: usize = 256 * 1024;
+
+/// A file to fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    /// What it is, for messages.
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: Digest,
+}
+
+/// The cache folder and the HTTP client.
+pub(crate) struct Downloads {
+    folder: PathBuf,
+    agent: ureq::Agent,
+}
+
+impl Downloads {
+    /// # Errors
+    /// The folder cannot be made.
+    pub(crate) fn new(folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("making the cache folder {}", folder.display()))?;
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .timeout_connect(Some(ANSWER_TIMEOUT))
+            .timeout_recv_response(Some(ANSWER_TIMEOUT))
+            .timeout_recv_body(Some(BODY_TIMEOUT))
+            .build();
+        Ok(Self { folder: folder.to_owned(), agent: agent.into() })
+    }
+
+    /// Waits until no other build uses the cache; it is this one's while the file is open.
+    ///
+    /// # Errors
+    /// The cache cannot be written.
+    pub(crate) fn lock(&self) -> Result<File> {
+        let path = self.folder.join("lock");
+        let file = File::create(&path).with_context(|| format!("writing {}", path.display()))?;
+        file.lock().with_context(|| format!("locking {}", path.display()))?;
+        Ok(file)
+    }
+
+    /// Where a file of this digest lies, once it was fetched.
+    pub(crate) fn path(&self, sha256: Digest) -> PathBuf {
+        self.folder.join(sha256.to_string())
+    }
+
+    /// Where something lies that has a name and no digest, such as a Release.
+    pub(crate) fn named(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// A small text; `None` if the server says that it does not have it.
+    ///
+    /// # Errors
+    /// No answer, or one that is neither the text nor "not found".
+    pub(crate) fn text(&self, url: &str) -> Result<Option<String>> {
+        let response = self.agent.get(url).call().with_context(|| format!("asking {url}"))?;
+        match response.status().as_u16() {
+            200 => {}
+            404 | 410 => return Ok(None),
+            status => bail!("asking {url}: the server answered {status}"),
+        }
+        let mut text = String::new();
+        let mut body = response.into_body().into_reader().take(TEXT_BYTES_LIMIT);
+        body.read_to_string(&mut text).with_context(|| format!("reading {url}"))?;
+        Ok(Some(text))
+    }
+
+    /// Makes sure that all files are in the cache and have the right content.
+    ///
+    /// # Errors
+    /// The first file that cannot be had; the others are not waited for.
+    pub(crate) fn fetch_all(&self, wanted: &[Wanted], progress: &mut dyn Progress) -> Result<()> {
+        let total: u64 = wanted.iter().map(|file| file.bytes).sum();
+        let next = AtomicUsize::new(0);
+        let (told, hear) = mpsc::sync_channel::<Result<u64>>(WORKERS * 4);
+        std::thread::scope(|scope| {
+            for _ in 0..WORKERS.min(wanted.len()) {
+                let (told, next) = (told.clone(), &next);
+                scope.spawn(move || {
+                    while let Some(file) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        let result = self.fetch(file, &|bytes| told.send(Ok(bytes)).is_ok());
+                        if let Err(error) = result
+                            && told.send(Err(error)).is_err()
+                        {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(told);
+            let mut done = 0;
+            // Leaving the loop drops the receiver, which ends the workers at their next report.
+            for step in hear {
+                done += step?;
+                progress.bytes(done, total);
+            }
+            Ok(())
+        })
+    }
+
+    /// `told` hears of new bytes and answers whether to go on.
+    fn fetch(&self, wanted: &Wanted, told: &dyn Fn(u64) -> bool) -> Result<()> {
+        let (path, part) = (self.path(wanted.sha256), self.folder.join(format!("{}.part", wanted.sha256)));
+        if path.is_file() && digest_of(&path)? == wanted.sha256 {
+            told(wanted.bytes);
+            return Ok(());
+        }
+        let resumed = fs::metadata(&part).is_ok_and(|part| part.len() > 0);
+        self.complete(wanted, &part, told)?;
+        if digest_of(&part)? != wanted.sha256 {
+            remove(&part)?;
+            if !resumed {
+                bail!(
+                    "refusing {}: what {} serves does not have the SHA-256 that the Release vouches for; \
+                     try again later or write another mirror into image.toml",
+                    wanted.name,
+                    wanted.url
+                );
+            }
+            // The beginning may have been of another day: once more, all of it.
+            return self.fetch(wanted, told);
+        }
+        fs::rename(&part, &path).with_context(|| format!("keeping {}", path.display()))
+    }
+
+    /// Fetches what is missing of `part`.
+    fn complete(&self, wanted: &Wanted, part: &Path, told: &dyn Fn(u64) -> bool) -> Result<()> {
+        let mut fruitless = 0;
+        let mut have = fs::metadata(part).map_or(0, |part| part.len());
+        told(have.min(wanted.bytes));
+        while have < wanted.bytes {
+            let result = self.request(wanted, part, have, told);
+            let now = fs::metadata(part).map_or(0, |part| part.len());
+            match result {
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Passing(error)) if now <= have => {
+                    fruitless += 1;
+                    if fruitless >= ATTEMPTS_LIMIT {
+                        return Err(error.context(format!("fetching {}", wanted.name)));
+                    }
+                    std::thread::sleep(FIRST_PAUSE * 2u32.pow(fruitless - 1));
+                }
+                _ => fruitless = 0,
+            }
+            have = now;
+        }
+        Ok(())
+    }
+
+    fn request(
+        &self,
+        wanted: &Wanted,
+        part: &Path,
+        have: u64,
+        told: &dyn Fn(u64) -> bool,
+    ) -> Result<(), Failure> {
+        let url = &wanted.url;
+        let request = self.agent.get(url).header("Range", format!("bytes={have}-"));
+        let response = request
+            .call()
+            .map_err(|error| Failure::Passing(anyhow!(error).context(format!("asking {url}"))))?;
+        let resumes = match response.status().as_u16() {
+            206 => true,
+            200 => false,
+            status @ (500..=599 | 408 | 429) => {
+                return Err(Failure::Passing(anyhow!("{url}: the server answered {status}")));
+            }
+            status => {
+                return Err(Failure::Final(anyhow!(
+                    "fetching {}: {url}: the server answered {status}",
+                    wanted.name
+                )));
+            }
+        };
+        let mut file = open_part(part, resumes).map_err(Failure::Final)?;
+        let start = if resumes { have } else { 0 };
+        let body = response.into_body().into_reader();
+        copy(body.take(wanted.bytes - start), &mut file, part, told)
+    }
+}
+
+/// Why a request ended early.
+enum Failure {
+    /// Another attempt may succeed.
+    Passing(anyhow::Error),
+    /// It will not.
+    Final(anyhow::Error),
+}
+
+fn open_part(part: &Path, resumes: bool) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).write(true).append(resumes).truncate(!resumes);
+    options.open(part).with_context(|| format!("writing {}", part.display()))
+}
+
+fn copy(mut from: impl Read, to: &mut File, part: &Path, told: &dyn Fn(u64) -> bool) -> Result<(), Failure> {
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let read = from.read(&mut chunk).map_err(|error| Failure::Passing(error.into()))?;
+        if read == 0 {
+            return Ok(());
+        }
+        let written = to.write_all(&chunk[..read]).with_context(|| format!("writing {}", part.display()));
+        written.map_err(Failure::Final)?;
+        if !told(read as u64) {
+            return Err(Failure::Final(anyhow!("another download failed")));
+        }
+    }
+}
+
+/// The digest of a file's content.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn digest_of(path: &Path) -> Result<Digest> {
+    let mut file = File::open(path).with_context(|| format!("opening {}", path.display()))?;
+    let mut hasher = Sha256::new();
+    let mut chunk = vec![0; CHUNK_BYTES];
+    loop {
+        let read = file.read(&mut chunk).with_context(|| format!("reading {}", path.display()))?;
+        if read == 0 {
+            return Ok(Digest(hasher.finalize().into()));
+        }
+        hasher.update(&chunk[..read]);
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    fs::remove_file(path).with_context(|| format!("removing {}", path.display()))
+}

@@ -1,0 +1,131 @@
+//! The initramfs: init, its modules and empty folders, as a cpio archive (newc) packed with zstd. The same
+//! input gives the same bytes.
+
+use anyhow::{Context, Result};
+
+use crate::tree::{Kind, Tree};
+
+/// The kernel unpacks any level equally fast; higher ones save nothing more at this size.
+const ZSTD_LEVEL: i32 = 19;
+
+/// One file of an archive.
+struct Member<'a> {
+    path: &'a str,
+    mode: u32,
+    /// Major and minor number of a device.
+    device: (u32, u32),
+    content: &'a [u8],
+}
+
+/// The packed archive of a tree.
+///
+/// # Errors
+/// A file is larger than the format allows, or packing fails.
+pub(crate) fn pack(tree: &Tree, time: u64) -> Result<Vec<u8>> {
+    zstd::encode_all(&archive(tree, time)?[..], ZSTD_LEVEL).context("packing the initramfs")
+}
+
+fn archive(tree: &Tree, time: u64) -> Result<Vec<u8>> {
+    const FOLDER: u32 = 0o040_000;
+    const FILE: u32 = 0o100_000;
+    const LINK: u32 = 0o120_000;
+    const CHARACTER_DEVICE: u32 = 0o020_000;
+    let mut archive = Vec::new();
+    let mut number = 0;
+    let mut put = |member: Member| {
+        number += 1;
+        append(&mut archive, number, &member, time)
+    };
+    for (path, entry) in tree.iter() {
+        let (kind, content): (u32, &[u8]) = match &entry.kind {
+            Kind::Folder => (FOLDER, &[]),
+            Kind::File(content) => (FILE, content),
+            Kind::Link(target) => (LINK, target.as_bytes()),
+        };
+        put(Member { path, mode: kind | entry.mode, device: (0, 0), content })?;
+    }
+    if tree.has("dev") {
+        // The kernel opens it for init before init can mount anything.
+        put(Member { path: "dev/console", mode: CHARACTER_DEVICE | 0o600, device: (5, 1), content: &[] })?;
+    }
+    append(&mut archive, 0, &Member { path: "TRAILER!!!", mode: 0, device: (0, 0), content: &[] }, 0)?;
+    Ok(archive)
+}
+
+/// Appends a member: a header of 8-digit hex numbers, the path, the content, each filled up to 4 bytes
+/// (Documentation/driver-api/early-userspace/buffer-format.rst).
+fn append(archive: &mut Vec<u8>, number: u32, member: &Member, time: u64) -> Result<()> {
+    let bytes =
+        u32::try_from(member.content.len()).with_context(|| format!("{} is too large", member.path))?;
+    let links = 1;
+    let (major, minor) = member.device;
+    // Inode, mode, user, group, links, time, size, device of the file system, device, path's size, checksum.
+    let fields = [
+        number,
+        member.mode,
+        0,
+        0,
+        links,
+        time as u32,
+        bytes,
+        0,
+        0,
+        major,
+        minor,
+        member.path.len() as u32 + 1,
+        0,
+    ];
+    archive.extend_from_slice(b"070701");
+    for field in fields {
+        archive.extend_from_slice(format!("{field:08x}").as_bytes());
+    }
+    archive.extend_from_slice(member.path.as_bytes());
+    archive.push(0);
+    fill(archive);
+    archive.extend_from_slice(member.content);
+    fill(archive);
+    Ok(())
+}
+
+fn fill(archive: &mut Vec<u8>) {
+    archive.resize(archive.len().next_multiple_of(4), 0);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn a_foreign_cpio_reads_the_archive() {
+        let mut tree = Tree::default();
+        tree.put_folder("dev", 0o755);
+        tree.put_file("init", 0o755, *b"#!program");
+        tree.put_link("sbin/modprobe", "/init");
+        let archive = archive(&tree, 1_700_000_000).expect("small");
+        let Ok(mut cpio) = Command::new("busybox")
+            .args(["cpio", "-tv"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+        else {
+            return;
+        };
+        cpio.stdin.take().expect("piped").write_all(&archive).expect("taken");
+        let said = String::from_utf8(cpio.wait_with_output().expect("ended").stdout).expect("text");
+        assert!(said.contains("-rwxr-xr-x") && said.contains(" init\n"), "{said}");
+        assert!(said.contains("sbin/modprobe -> /init") || said.contains("sbin/modprobe"), "{said}");
+        assert!(said.contains("dev/console"), "{said}");
+    }
+
+    #[test]
+    fn the_same_tree_gives_the_same_bytes() {
+        let mut tree = Tree::default();
+        tree.put_file("b", 0o644, vec![7; 100_000]);
+        tree.put_file("a", 0o644, *b"x");
+        assert_eq!(pack(&tree, 5).expect("packed"), pack(&tree.clone(), 5).expect("packed"));
+    }
+}

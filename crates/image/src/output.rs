@@ -1,0 +1,153 @@
+//! The folder that a build leaves behind. It appears as a whole or not at all: everything is written to a
+//! folder beside it, which then takes its place.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use cluster::Digest;
+use cluster::manifest::{Artefact, MANIFEST_FILE, Manifest};
+
+use crate::download::digest_of;
+
+/// The file that holds the key of the inputs.
+const KEY_FILE: &str = "build-key";
+
+/// The manifest of the image in `out` if it was made of the inputs with this key and is whole.
+pub(crate) fn unchanged(out: &Path, key: Digest) -> Option<Manifest> {
+    let kept = fs::read_to_string(out.join(KEY_FILE)).ok()?;
+    if kept.trim() != key.to_string() {
+        return None;
+    }
+    let manifest: Manifest = serde_json::from_slice(&fs::read(out.join(MANIFEST_FILE)).ok()?).ok()?;
+    let artefacts =
+        [&manifest.kernel, &manifest.initramfs, &manifest.system].into_iter().chain(&manifest.lab_uboot);
+    let whole = |artefact: &Artefact| {
+        fs::metadata(out.join(&artefact.file)).is_ok_and(|file| file.len() == artefact.bytes)
+    };
+    artefacts.into_iter().all(whole).then(|| manifest.clone())
+}
+
+/// A folder that is being written. Removed when dropped, unless it was kept.
+pub(crate) struct Draft {
+    folder: tempfile::TempDir,
+    out: PathBuf,
+}
+
+impl Draft {
+    /// Begins a folder beside `out`.
+    ///
+    /// # Errors
+    /// `out` holds something that is no image, or its parent cannot be written.
+    pub(crate) fn begin(out: &Path) -> Result<Self> {
+        let foreign = out.is_file()
+            || (fs::read_dir(out).is_ok_and(|mut files| files.next().is_some())
+                && !out.join(MANIFEST_FILE).exists());
+        if foreign {
+            bail!("{} holds something that is no image: name another folder", out.display());
+        }
+        let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+        let folder = tempfile::Builder::new().prefix(".image-").tempdir_in(parent);
+        let folder = folder.with_context(|| format!("making a folder in {}", parent.display()))?;
+        Ok(Self { folder, out: out.to_owned() })
+    }
+
+    /// Where a file of the folder goes.
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    /// # Errors
+    /// The file cannot be written.
+    pub(crate) fn write(&self, file: &str, content: &[u8]) -> Result<()> {
+        fs::write(self.path(file), content).with_context(|| format!("writing {file}"))
+    }
+
+    /// Size and digest of a file that was written.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub(crate) fn artefact(&self, file: &str) -> Result<Artefact> {
+        let path = self.path(file);
+        let bytes = fs::metadata(&path).with_context(|| format!("looking at {file}"))?.len();
+        Ok(Artefact { file: file.to_owned(), bytes, sha256: digest_of(&path)? })
+    }
+
+    /// Adds the manifest and takes the place of what was there.
+    ///
+    /// # Errors
+    /// Something cannot be written or moved; then the old image is still in place.
+    pub(crate) fn keep(self, manifest: &Manifest, key: Digest) -> Result<()> {
+        self.write(MANIFEST_FILE, &serde_json::to_vec_pretty(manifest)?)?;
+        self.write(KEY_FILE, format!("{key}\n").as_bytes())?;
+        let moving = || format!("moving the image to {}", self.out.display());
+        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(self.folder.path(), readable).with_context(moving)?;
+        let old = self.folder.path().with_extension("old");
+        let replaced = self.out.exists();
+        if replaced {
+            fs::rename(&self.out, &old).with_context(moving)?;
+        }
+        if let Err(error) = fs::rename(self.folder.path(), &self.out) {
+            if replaced {
+                fs::rename(&old, &self.out).with_context(moving)?;
+            }
+            return Err(error).with_context(moving);
+        }
+        if replaced {
+            fs::remove_dir_all(&old).with_context(|| format!("removing the old image {}", old.display()))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(draft: &Draft) -> Manifest {
+        draft.write("kernel", b"k").expect("written");
+        let artefact = draft.artefact("kernel").expect("there");
+        Manifest {
+            name: "n".to_owned(),
+            kernel_version: "6".to_owned(),
+            kernel: artefact.clone(),
+            initramfs: artefact.clone(),
+            system: artefact,
+            lab_uboot: None,
+            packages: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_draft_takes_the_place_of_an_older_image() {
+        let house = tempfile::tempdir().expect("a folder");
+        let out = house.path().join("image");
+        for key in [Digest([1; 32]), Digest([2; 32])] {
+            let draft = Draft::begin(&out).expect("begun");
+            let manifest = manifest(&draft);
+            assert_eq!(unchanged(&out, key), None);
+            draft.keep(&manifest, key).expect("kept");
+            assert_eq!(unchanged(&out, key), Some(manifest));
+        }
+        assert_eq!(fs::read_dir(house.path()).expect("a folder").count(), 1);
+        fs::write(out.join("kernel"), b"longer").expect("written");
+        assert_eq!(unchanged(&out, Digest([2; 32])), None);
+    }
+
+    #[test]
+    fn a_draft_that_is_not_kept_leaves_nothing() {
+        let house = tempfile::tempdir().expect("a folder");
+        drop(Draft::begin(&house.path().join("image")).expect("begun"));
+        assert_eq!(fs::read_dir(house.path()).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn a_folder_with_other_things_is_left_alone() {
+        let house = tempfile::tempdir().expect("a folder");
+        fs::write(house.path().join("letter"), b"dear").expect("written");
+        assert!(Draft::begin(house.path()).is_err());
+        assert!(house.path().join("letter").exists());
+    }
+}
