@@ -3,6 +3,8 @@
 //! Every other crate speaks these words. Nothing here opens, binds, spawns, sleeps or reads a clock:
 //! what depends on time takes it as an argument.
 
+#[cfg(feature = "configuration")]
+pub mod configuration;
 pub mod mac;
 pub mod manifest;
 pub mod name;

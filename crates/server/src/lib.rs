@@ -1,1 +1,72 @@
-//! (being written)
+//! The head: sockets, store, HTTP and timeline around the two pure crates.
+//!
+//! [`serve`] is the way in; it reads like a table of contents. [`client`] is the operator's way to a head that
+//! runs. What is decided is decided in `cluster` and `netboot`.
+
+mod artefacts;
+pub mod client;
+pub mod config;
+mod head;
+mod http;
+mod pump;
+mod store;
+mod user_data;
+
+use std::net::SocketAddrV4;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::artefacts::Image;
+use crate::head::Head;
+use crate::store::Store;
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The cluster's configuration.
+    pub config: PathBuf,
+    /// The cluster's interface; the configuration's if absent.
+    pub interface: Option<String>,
+    /// Where leases, timelines and the operator's socket are kept.
+    pub state_dir: PathBuf,
+    /// The image to serve; the configuration's if absent.
+    pub image_dir: Option<PathBuf>,
+}
+
+/// Serves the cluster until SIGTERM or SIGINT.
+///
+/// # Errors
+/// [`config::Mistakes`] if the configuration is wrong; otherwise a sentence that says what to do. Nothing is
+/// served before everything is bound.
+pub async fn serve(options: Options) -> anyhow::Result<()> {
+    let settings = config::read(&options.config, options.interface.as_deref(), options.image_dir.as_deref())?;
+    let network = settings.network.resolve()?;
+    settings.check_against(&network)?;
+    let image = Image::open(&settings.image_dir)?;
+    std::fs::create_dir_all(&options.state_dir)
+        .with_context(|| format!("making the state directory {}", options.state_dir.display()))?;
+    let store = Store::open(&options.state_dir).await?;
+
+    let dhcp = pump::dhcp::bind(&network.interface)?;
+    let tftp = pump::tftp::bind(&network.interface, network.address)?;
+    let dns = pump::dns::bind(&network.interface, network.address, network.prefix)?;
+    let web = http::bind(SocketAddrV4::new(network.address, settings.network.http_port)).await?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+
+    let (head, keeper) = Head::start(settings, &network, image, store).await?;
+    let operator = http::operator::bind(&options.state_dir)?;
+    tracing::info!("ready on {} ({}/{})", network.interface, network.address, network.prefix);
+    tokio::select! {
+        ended = pump::dhcp::run(dhcp, head.clone()) => ended.context("serving DHCP"),
+        ended = pump::tftp::run(tftp, head.clone()) => ended.context("serving TFTP"),
+        ended = pump::dns::run(dns, head.clone()) => ended.context("serving DNS"),
+        ended = http::node::run(web, head.clone()) => ended.context("serving HTTP"),
+        ended = http::operator::run(operator, head.clone()) => ended.context("serving the operator"),
+        ended = keeper => ended.context("keeping the state")?.context("keeping the state"),
+        _ = interrupt.recv() => Ok(()),
+        _ = terminate.recv() => Ok(()),
+    }
+}

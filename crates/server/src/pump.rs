@@ -3,9 +3,9 @@
 //! They decide nothing. What a packet means is in `netboot`, who is a node is in the head. Every socket is
 //! bound to the cluster's interface, so that nothing is served to any other network.
 
-pub mod dhcp;
-pub mod dns;
-pub mod tftp;
+pub(crate) mod dhcp;
+pub(crate) mod dns;
+pub(crate) mod tftp;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Duration;

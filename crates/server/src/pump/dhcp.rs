@@ -25,7 +25,7 @@ const SERVICE: Service = Service {
 ///
 /// # Errors
 /// A sentence that says which program has the port, or which right is missing.
-pub fn bind(interface: &str) -> anyhow::Result<UdpSocket> {
+pub(crate) fn bind(interface: &str) -> anyhow::Result<UdpSocket> {
     // Broadcasts reach only a socket without an address of its own.
     bind_udp(interface, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PORT), &SERVICE)
 }
@@ -34,7 +34,7 @@ pub fn bind(interface: &str) -> anyhow::Result<UdpSocket> {
 ///
 /// # Errors
 /// None at present; a socket that reports an error is tried again.
-pub async fn run(socket: UdpSocket, head: Head) -> anyhow::Result<()> {
+pub(crate) async fn run(socket: UdpSocket, head: Head) -> anyhow::Result<()> {
     let socket = Arc::new(socket);
     let places = Arc::new(Semaphore::new(IN_FLIGHT_LIMIT));
     let mut buffer = [0; PACKET_BYTES];

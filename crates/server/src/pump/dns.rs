@@ -38,7 +38,7 @@ const SERVICE: Service = Service {
 
 /// The bound sockets and the network they serve.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     udp: UdpSocket,
     tcp: TcpListener,
     address: Ipv4Addr,
@@ -50,7 +50,7 @@ pub struct Server {
 ///
 /// # Errors
 /// A sentence that says which program has the port, or which right is missing.
-pub fn bind(interface: &str, address: Ipv4Addr, prefix: u8) -> anyhow::Result<Server> {
+pub(crate) fn bind(interface: &str, address: Ipv4Addr, prefix: u8) -> anyhow::Result<Server> {
     bind_port(interface, SocketAddrV4::new(address, PORT), prefix)
 }
 
@@ -65,7 +65,7 @@ fn bind_port(interface: &str, address: SocketAddrV4, prefix: u8) -> anyhow::Resu
 ///
 /// # Errors
 /// None at present; a socket that reports an error is tried again.
-pub async fn run(server: Server, head: Head) -> anyhow::Result<()> {
+pub(crate) async fn run(server: Server, head: Head) -> anyhow::Result<()> {
     let server = Arc::new(server);
     let places = Arc::new(Semaphore::new(IN_FLIGHT_LIMIT));
     tokio::try_join!(

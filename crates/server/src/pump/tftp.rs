@@ -32,7 +32,7 @@ const SERVICE: Service = Service {
 
 /// The bound socket and what transfers need to open theirs.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     socket: UdpSocket,
     interface: String,
     address: Ipv4Addr,
@@ -42,7 +42,7 @@ pub struct Server {
 ///
 /// # Errors
 /// A sentence that says which program has the port, or which right is missing.
-pub fn bind(interface: &str, address: Ipv4Addr) -> anyhow::Result<Server> {
+pub(crate) fn bind(interface: &str, address: Ipv4Addr) -> anyhow::Result<Server> {
     bind_port(interface, SocketAddrV4::new(address, PORT))
 }
 
@@ -55,7 +55,7 @@ fn bind_port(interface: &str, address: SocketAddrV4) -> anyhow::Result<Server> {
 ///
 /// # Errors
 /// None at present; a socket that reports an error is tried again.
-pub async fn run(server: Server, head: Head) -> anyhow::Result<()> {
+pub(crate) async fn run(server: Server, head: Head) -> anyhow::Result<()> {
     let mut transfers = Transfers::default();
     let mut buffer = [0; PACKET_BYTES];
     loop {

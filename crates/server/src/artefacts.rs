@@ -1,0 +1,76 @@
+//! The image that is served: checked once at start, the small files held in memory.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use cluster::Digest;
+use cluster::manifest::{Artefact, MANIFEST_FILE, Manifest};
+use sha2::{Digest as _, Sha256};
+
+/// The largest kernel or initramfs that is held in memory, in bytes.
+const MEMORY_LIMIT: u64 = 256 * 1024 * 1024;
+
+/// An image whose files were all verified.
+#[derive(Clone, Debug)]
+pub(crate) struct Image {
+    pub(crate) kernel: Arc<[u8]>,
+    pub(crate) initramfs: Arc<[u8]>,
+    /// Where the system image lies.
+    pub(crate) system: PathBuf,
+    pub(crate) system_sha256: Digest,
+    pub(crate) system_bytes: u64,
+}
+
+impl Image {
+    /// Opens the image in a directory and verifies every file against the manifest.
+    pub(crate) fn open(directory: &Path) -> anyhow::Result<Self> {
+        let path = directory.join(MANIFEST_FILE);
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            format!(
+                "there is no image in {}: make one with `fledermaus image build --out DIR`",
+                directory.display()
+            )
+        })?;
+        let manifest: Manifest =
+            serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
+        let kernel = load(directory, &manifest.kernel)?;
+        let initramfs = load(directory, &manifest.initramfs)?;
+        let system = place(directory, &manifest.system)?;
+        let mut file = File::open(&system).with_context(|| format!("opening {}", system.display()))?;
+        let mut hash = Sha256::new();
+        let bytes =
+            std::io::copy(&mut file, &mut hash).with_context(|| format!("reading {}", system.display()))?;
+        verify(&system, &manifest.system, bytes, hash.finalize().into())?;
+        let (system_sha256, system_bytes) = (manifest.system.sha256, bytes);
+        Ok(Self { kernel, initramfs, system, system_sha256, system_bytes })
+    }
+}
+
+fn load(directory: &Path, artefact: &Artefact) -> anyhow::Result<Arc<[u8]>> {
+    let path = place(directory, artefact)?;
+    let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    let mut content = Vec::new();
+    file.take(MEMORY_LIMIT)
+        .read_to_end(&mut content)
+        .with_context(|| format!("reading {}", path.display()))?;
+    verify(&path, artefact, content.len() as u64, Sha256::digest(&content).into())?;
+    Ok(content.into())
+}
+
+/// A manifest names files of its own directory, nothing else.
+fn place(directory: &Path, artefact: &Artefact) -> anyhow::Result<PathBuf> {
+    if artefact.file.is_empty() || artefact.file.contains('/') || artefact.file.starts_with('.') {
+        bail!("the image's manifest names `{}`, which is no file of its directory", artefact.file);
+    }
+    Ok(directory.join(&artefact.file))
+}
+
+fn verify(path: &Path, artefact: &Artefact, bytes: u64, hash: [u8; 32]) -> anyhow::Result<()> {
+    if bytes != artefact.bytes || Digest(hash) != artefact.sha256 {
+        bail!("{} is not what the image's manifest says: build the image anew", path.display());
+    }
+    Ok(())
+}

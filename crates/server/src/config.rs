@@ -1,0 +1,277 @@
+//! `cluster.toml`: text → checked settings. Every mistake is reported at once; the head sees only settings.
+
+mod network;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+pub use cluster::configuration::{Mistake, Mistakes};
+use cluster::configuration::{Named, Reader, Table};
+use cluster::plan::COMMAND_LINE_LIMIT;
+use cluster::swarm::RoleWish;
+use cluster::{Mac, NodeName};
+
+pub(crate) use self::network::{Network, Resolved};
+use crate::user_data::Library;
+
+/// The longest part of a command line that is the head's own, in bytes: the longest name and addresses.
+const OWN_PARAMETERS_BYTES: usize = 460;
+/// The most managers a swarm can be asked for; Docker advises at most seven.
+const MANAGERS_LIMIT: u32 = 7;
+
+/// Which machines become nodes by themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Enrolment {
+    /// Any Raspberry Pi.
+    Pi,
+    /// Only what the configuration names.
+    Never,
+    /// Any machine.
+    Any,
+}
+
+/// A node that the configuration names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NodeSettings {
+    pub(crate) name: NodeName,
+    pub(crate) mac: Mac,
+    pub(crate) address: Option<Ipv4Addr>,
+    pub(crate) user_data: Option<String>,
+    pub(crate) role: RoleWish,
+    line: usize,
+}
+
+/// The whole configuration, checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) name: String,
+    pub(crate) domain: String,
+    pub(crate) network: Network,
+    pub(crate) enrolment: Enrolment,
+    pub(crate) image_dir: PathBuf,
+    pub(crate) kernel_parameters: String,
+    pub(crate) user_data: Library,
+    pub(crate) managers: usize,
+    pub(crate) nodes: Vec<NodeSettings>,
+    file: PathBuf,
+}
+
+/// Reads the configuration. `interface` and `image_dir` come from the command line and win.
+///
+/// # Errors
+/// [`Mistakes`], or that the file cannot be read.
+pub(crate) fn read(
+    file: &Path,
+    interface: Option<&str>,
+    image_dir: Option<&Path>,
+) -> anyhow::Result<Settings> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
+    let mut settings = parse(file, &text)?;
+    if let Some(interface) = interface {
+        settings.network.interface = Some(interface.to_owned());
+    }
+    if let Some(image_dir) = image_dir {
+        settings.image_dir = image_dir.to_owned();
+    }
+    Ok(settings)
+}
+
+/// Checks a configuration's text.
+pub(crate) fn parse(file: &Path, text: &str) -> Result<Settings, Mistakes> {
+    let mut reader = Reader::new(file, text);
+    let top = reader.top(&["name", "domain", "network", "image", "boot", "user_data", "swarm", "node"]);
+    let name = reader.parsed::<NodeName>(&top, "name").map_or("fledermaus".to_owned(), String::from);
+    let domain = domain(&mut reader, &top);
+    let network = network::read(&mut reader, &top);
+    let enrolment = network::enrolment(&mut reader, &top);
+    let image = reader.table(&top, "image", &["dir"]);
+    let image_dir = reader.text(&image, "dir").map_or("image".to_owned(), |dir| dir.name);
+    let kernel_parameters = kernel_parameters(&mut reader, &top);
+    let user_data = library(&mut reader, &top);
+    let managers = managers(&mut reader, &top);
+    let nodes = nodes(&mut reader, &top);
+    let settings = Settings {
+        name,
+        domain,
+        network,
+        enrolment,
+        image_dir: reader.folder().join(image_dir),
+        kernel_parameters,
+        user_data,
+        managers,
+        nodes,
+        file: file.to_owned(),
+    };
+    reader.finish(settings)
+}
+
+impl Settings {
+    /// Checks what can be checked only once the network is known.
+    pub(crate) fn check_against(&self, network: &Resolved) -> Result<(), Mistakes> {
+        let text = String::new();
+        let mut reader = Reader::new(&self.file, &text);
+        for node in &self.nodes {
+            let Some(address) = node.address else { continue };
+            if !network.contains(address) || address == network.address {
+                let own = format!("{}/{}", network.address, network.prefix);
+                reader.mistake(
+                    node.line,
+                    format!(
+                        "`address` of {}: {address} is no free address of the head's network {own}",
+                        node.name
+                    ),
+                );
+            }
+        }
+        reader.finish(())
+    }
+}
+
+fn domain<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> String {
+    let Some(Named { name, line }) = reader.text(top, "domain") else { return "cluster.internal".to_owned() };
+    if !netboot::dns::is_domain(&name) {
+        reader.mistake(
+            line,
+            format!(
+                "`domain`: `{name}` is no domain: use names of letters, digits and dashes, with dots between"
+            ),
+        );
+    }
+    name
+}
+
+fn kernel_parameters<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> String {
+    let boot = reader.table(top, "boot", &["kernel_parameters"]);
+    let Some(Named { name, line }) = reader.text(&boot, "kernel_parameters") else { return String::new() };
+    let parameters = name.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
+    if let Some(odd) = name.chars().find(|&letter| !matches!(letter, ' '..='~') || "$\\'".contains(letter)) {
+        reader.mistake(
+            line,
+            format!("`kernel_parameters` holds {odd:?}, which U-Boot does not pass on: leave it out"),
+        );
+    }
+    let limit = COMMAND_LINE_LIMIT - OWN_PARAMETERS_BYTES;
+    if parameters.len() > limit {
+        let length = parameters.len();
+        reader
+            .mistake(line, format!("`kernel_parameters` has {length} bytes; U-Boot leaves room for {limit}"));
+    }
+    parameters
+}
+
+fn library<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Library {
+    let table = reader.table(top, "user_data", &["dir", "default"]);
+    let directory = reader.text(&table, "dir").map_or("user-data".to_owned(), |dir| dir.name);
+    let default = file_name(reader, &table, "default").unwrap_or("default.sh".to_owned());
+    Library { directory: reader.folder().join(directory), default }
+}
+
+/// The name of a file in the user data directory: no way out of it.
+fn file_name<'a>(reader: &mut Reader<'a>, table: &Table<'a>, key: &str) -> Option<String> {
+    let Named { name, line } = reader.text(table, key)?;
+    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\0']) {
+        reader.mistake(line, format!("`{key}`: `{name}` is no file name in the user data directory"));
+        return None;
+    }
+    Some(name)
+}
+
+fn managers<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> usize {
+    let table = reader.table(top, "swarm", &["managers"]);
+    let Some(managers) = reader.number(&table, "managers", 1..=MANAGERS_LIMIT) else { return 1 };
+    if managers % 2 == 0 {
+        let text = format!(
+            "`managers` must be odd: {managers} managers bear the loss of no more than {}",
+            managers - 1
+        );
+        reader.mistake(table.line(), text);
+    }
+    managers as usize
+}
+
+fn nodes<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Vec<NodeSettings> {
+    let mut nodes = Vec::new();
+    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+    for table in reader.tables(top, "node", &["name", "mac", "address", "user_data", "role"]) {
+        let line = table.line();
+        reader.required_text(&table, "name", "\"node1\"");
+        reader.required_text(&table, "mac", "\"b8:27:eb:01:02:03\"");
+        let (name, mac) = (reader.parsed::<NodeName>(&table, "name"), reader.parsed::<Mac>(&table, "mac"));
+        let address = reader.parsed::<Ipv4Addr>(&table, "address");
+        let user_data = file_name(reader, &table, "user_data");
+        let role = role(reader, &table);
+        let (Some(name), Some(mac)) = (name, mac) else { continue };
+        let keys =
+            [Some(name.to_string()), Some(mac.to_string()), address.map(|address| address.to_string())];
+        for key in keys.into_iter().flatten() {
+            if let Some(first) = taken.insert(key.clone(), line) {
+                reader.mistake(line, format!("{key} belongs to the node in line {first} already"));
+            }
+        }
+        nodes.push(NodeSettings { name, mac, address, user_data, role, line });
+    }
+    nodes
+}
+
+fn role<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> RoleWish {
+    match reader.text(table, "role") {
+        None => RoleWish::Any,
+        Some(Named { name, line }) => match name.as_str() {
+            "manager" => RoleWish::Manager,
+            "worker" => RoleWish::Worker,
+            "any" => RoleWish::Any,
+            _ => {
+                reader.mistake(line, format!("`role`: `{name}` is none: write manager, worker or any"));
+                RoleWish::Any
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_valid() {
+        let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../example/cluster.toml"));
+        let settings = read(file, None, None).expect("the example is valid");
+        assert!(settings.user_data.directory.join(&settings.user_data.default).is_file());
+    }
+
+    #[test]
+    fn an_empty_file_is_a_whole_configuration() {
+        let settings = parse(Path::new("cluster.toml"), "").expect("valid");
+        assert_eq!(settings.managers, 1);
+        assert_eq!(settings.network.http_port, 8080);
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_at_once_with_their_lines() {
+        let text = "nmae = \"x\"\n[network]\nhttp_port = 0\npool = \"10.0.0.9-10.0.0.1\"\n[swarm]\nmanagers = 2\n\
+                    [[node]]\nname = \"Node 1\"\nmac = \"b8:27:eb:00:00:01\"\nrole = \"boss\"\n\
+                    [[node]]\nname = \"b\"\nmac = \"c\"\nuser_data = \"../x\"\n";
+        let mistakes = parse(Path::new("cluster.toml"), text).expect_err("wrong").to_string();
+        for part in [
+            "cluster.toml:1: `nmae` is no key here: write one of name, domain",
+            "cluster.toml:3: `http_port` takes a whole number from 1 to 65535",
+            "cluster.toml:4: `pool`",
+            "`managers` must be odd",
+            "cluster.toml:8: `name`: `Node 1` cannot name a node",
+            "cluster.toml:10: `role`: `boss`",
+            "cluster.toml:13: `mac`",
+            "cluster.toml:14: `user_data`",
+        ] {
+            assert!(mistakes.contains(part), "{part} in:\n{mistakes}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_given_twice() {
+        let node = "[[node]]\nname = \"a\"\nmac = \"b8:27:eb:00:00:01\"\n";
+        let mistakes = parse(Path::new("c"), &format!("{node}{node}")).expect_err("twice").to_string();
+        assert!(mistakes.contains("belongs to the node in line"), "{mistakes}");
+    }
+}

@@ -1,0 +1,165 @@
+//! The `[network]` table, and what the interface adds to it.
+
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+
+use anyhow::{Context, bail};
+use cluster::configuration::{Named, Reader, Table};
+use cluster::plan::netmask;
+
+use super::Enrolment;
+
+/// How long a lease runs unless the configuration says otherwise, in seconds.
+const LEASE_SECS: u32 = 86_400;
+/// The shortest and longest lease, in seconds: a node must outlive its boot.
+const LEASE_RANGE: RangeInclusive<u32> = 600..=31_536_000;
+
+const KEYS: &[&str] = &["interface", "address", "router", "pool", "enrolment", "lease_secs", "http_port"];
+
+/// The network as far as the file says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Network {
+    pub(crate) interface: Option<String>,
+    pub(crate) address: Option<(Ipv4Addr, u8)>,
+    pub(crate) router: Option<Ipv4Addr>,
+    pub(crate) pool: Option<RangeInclusive<Ipv4Addr>>,
+    pub(crate) lease_secs: u32,
+    pub(crate) http_port: u16,
+}
+
+/// The network as it is.
+#[derive(Clone, Debug)]
+pub(crate) struct Resolved {
+    pub(crate) interface: String,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) prefix: u8,
+    pub(crate) pool: RangeInclusive<Ipv4Addr>,
+}
+
+impl Resolved {
+    /// Whether an address is one of the network's hosts.
+    pub(crate) fn contains(&self, address: Ipv4Addr) -> bool {
+        hosts(self.address, self.prefix).contains(&address)
+    }
+}
+
+/// Reads the table.
+pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Network {
+    let table = reader.table(top, "network", KEYS);
+    let address = reader.text(&table, "address").and_then(|text| interface_address(reader, &text));
+    Network {
+        interface: reader.text(&table, "interface").map(|interface| interface.name),
+        address,
+        router: reader.parsed(&table, "router"),
+        pool: reader.text(&table, "pool").and_then(|text| pool(reader, &text)),
+        lease_secs: reader.number(&table, "lease_secs", LEASE_RANGE).unwrap_or(LEASE_SECS),
+        http_port: reader
+            .number(&table, "http_port", 1..=65_535)
+            .and_then(|port| u16::try_from(port).ok())
+            .unwrap_or(8080),
+    }
+}
+
+/// Reads who becomes a node.
+pub(super) fn enrolment<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Enrolment {
+    let table = reader.table(top, "network", KEYS);
+    match reader.text(&table, "enrolment") {
+        None => Enrolment::Pi,
+        Some(Named { name, line }) => match name.as_str() {
+            "pi" => Enrolment::Pi,
+            "never" => Enrolment::Never,
+            "any" => Enrolment::Any,
+            _ => {
+                reader.mistake(line, format!("`enrolment`: `{name}` is none: write pi, never or any"));
+                Enrolment::Pi
+            }
+        },
+    }
+}
+
+fn interface_address(reader: &mut Reader, text: &Named) -> Option<(Ipv4Addr, u8)> {
+    let parsed = text
+        .name
+        .split_once('/')
+        .and_then(|(address, prefix)| Some((address.parse().ok()?, prefix.parse().ok()?)));
+    let parsed = parsed.filter(|(_, prefix)| (8..=30).contains(prefix));
+    if parsed.is_none() {
+        reader
+            .mistake(text.line, format!("`address`: `{}` is none: write it as \"10.78.0.1/24\"", text.name));
+    }
+    parsed
+}
+
+fn pool(reader: &mut Reader, text: &Named) -> Option<RangeInclusive<Ipv4Addr>> {
+    let ends = text.name.split_once('-');
+    let parsed: Option<(Ipv4Addr, Ipv4Addr)> =
+        ends.and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
+    let Some((first, last)) = parsed.filter(|(first, last)| first <= last) else {
+        reader.mistake(
+            text.line,
+            format!("`pool`: `{}` is none: write first and last as \"10.78.0.100-10.78.0.250\"", text.name),
+        );
+        return None;
+    };
+    Some(first..=last)
+}
+
+fn hosts(address: Ipv4Addr, prefix: u8) -> RangeInclusive<Ipv4Addr> {
+    let mask = netmask(prefix).to_bits();
+    let network = address.to_bits() & mask;
+    Ipv4Addr::from_bits(network + 1)..=Ipv4Addr::from_bits((network | !mask) - 1)
+}
+
+impl Network {
+    /// Adds what the interface knows.
+    ///
+    /// # Errors
+    /// The interface is not named, not there, or has no address.
+    pub(crate) fn resolve(&self) -> anyhow::Result<Resolved> {
+        let Some(interface) = self.interface.clone() else {
+            bail!("no interface is named: add --interface, or `interface` in [network] of cluster.toml");
+        };
+        let (address, prefix) = match self.address {
+            Some(address) => address,
+            None => address_of(&interface)?,
+        };
+        let all = hosts(address, prefix);
+        let pool = match &self.pool {
+            Some(pool) if all.contains(pool.start()) && all.contains(pool.end()) => pool.clone(),
+            Some(pool) => {
+                bail!("`pool` {}-{} is not inside the network {address}/{prefix}", pool.start(), pool.end())
+            }
+            None => upper_half(&all),
+        };
+        Ok(Resolved { interface, address, prefix, pool })
+    }
+}
+
+/// The upper half of the addresses: the lower is left for fixed ones.
+fn upper_half(all: &RangeInclusive<Ipv4Addr>) -> RangeInclusive<Ipv4Addr> {
+    let (first, last) = (all.start().to_bits(), all.end().to_bits());
+    Ipv4Addr::from_bits(first + (last - first) / 2 + 1)..=*all.end()
+}
+
+fn address_of(interface: &str) -> anyhow::Result<(Ipv4Addr, u8)> {
+    let all = nix::ifaddrs::getifaddrs().context("reading the machine's interfaces")?;
+    let mut names = Vec::new();
+    for entry in all {
+        let ip = |address: Option<nix::sys::socket::SockaddrStorage>| Some(address?.as_sockaddr_in()?.ip());
+        if let (true, Some(address), Some(mask)) =
+            (entry.interface_name == interface, ip(entry.address), ip(entry.netmask))
+        {
+            let prefix = u8::try_from(mask.to_bits().leading_ones()).context("a netmask has 32 bits")?;
+            return Ok((address, prefix));
+        }
+        names.push(entry.interface_name);
+    }
+    names.sort();
+    names.dedup();
+    if names.iter().any(|name| name == interface) {
+        bail!(
+            "the interface {interface} has no IPv4 address: give it one with `ip address add 10.78.0.1/24 dev {interface}`"
+        );
+    }
+    bail!("there is no interface {interface}; there are {}", names.join(", "));
+}

@@ -1,0 +1,154 @@
+//! One node as the head keeps it: what is remembered on disk, and what only this run knows.
+
+use std::net::Ipv4Addr;
+
+use cluster::phase::{Phase, Step};
+use cluster::report::{Action, Order};
+use cluster::swarm::{Reboot, RoleWish, SwarmFacts};
+use cluster::view::{NodeView, TimelineLine};
+use cluster::{Mac, NodeName};
+use serde::{Deserialize, Serialize};
+
+/// How many boots of a node the timeline keeps.
+const BOOTS_KEPT: u64 = 5;
+/// The most lines that one boot's timeline takes.
+const LINES_LIMIT: usize = 300;
+
+/// What outlives the head's process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Remembered {
+    pub(crate) mac: Mac,
+    pub(crate) name: NodeName,
+    pub(crate) boot: u64,
+    pub(crate) boot_began_ms: Option<u64>,
+    pub(crate) ready_at_ms: Option<u64>,
+    /// SHA-256 of this boot's token: who reads the store does not get in.
+    pub(crate) token_hash: Option<cluster::Digest>,
+    /// The user data of this boot was fetched and run; it is not served again.
+    pub(crate) user_data_done: bool,
+    pub(crate) reboot: Reboot,
+    /// Orders are numbered on through a restart of the head.
+    pub(crate) next_order: u64,
+}
+
+/// A node.
+#[derive(Clone, Debug)]
+pub(crate) struct Node {
+    pub(crate) kept: Remembered,
+    pub(crate) fixed: Option<Ipv4Addr>,
+    pub(crate) wish: RoleWish,
+    pub(crate) user_data: Option<String>,
+    pub(crate) timeline: Vec<TimelineLine>,
+    pub(crate) latest: Option<(Phase, Step, String)>,
+    pub(crate) facts: Option<SwarmFacts>,
+    pub(crate) heard_ms: u64,
+    pub(crate) orders: Vec<Order>,
+}
+
+impl Node {
+    /// A node that was never seen.
+    pub(crate) fn new(mac: Mac, name: NodeName) -> Self {
+        let kept = Remembered {
+            mac,
+            name,
+            boot: 0,
+            boot_began_ms: None,
+            ready_at_ms: None,
+            token_hash: None,
+            user_data_done: false,
+            reboot: Reboot::No,
+            next_order: 1,
+        };
+        Self::remembered(kept)
+    }
+
+    /// A node of an earlier run.
+    pub(crate) fn remembered(kept: Remembered) -> Self {
+        Self {
+            kept,
+            fixed: None,
+            wish: RoleWish::Any,
+            user_data: None,
+            timeline: Vec::new(),
+            latest: None,
+            facts: None,
+            heard_ms: 0,
+            orders: Vec::new(),
+        }
+    }
+
+    /// Begins a new boot, unless the one that is known has not come to its kernel yet: U-Boot asks several
+    /// times. Returns whether it began.
+    pub(crate) fn begin_boot(&mut self, now_ms: u64) -> bool {
+        let young = self.latest.as_ref().is_some_and(|(phase, ..)| *phase <= Phase::Plan);
+        if self.kept.boot > 0 && young {
+            return false;
+        }
+        self.kept.boot += 1;
+        self.kept.boot_began_ms = Some(now_ms);
+        self.kept.ready_at_ms = None;
+        self.kept.token_hash = None;
+        self.kept.user_data_done = false;
+        if self.kept.reboot == Reboot::Wanted {
+            self.kept.reboot = Reboot::No;
+        }
+        self.facts = None;
+        self.orders.clear();
+        self.latest = None;
+        let oldest = self.kept.boot.saturating_sub(BOOTS_KEPT - 1);
+        self.timeline.retain(|line| line.boot >= oldest);
+        true
+    }
+
+    /// The oldest boot whose lines are kept.
+    pub(crate) fn oldest_boot(&self) -> u64 {
+        self.kept.boot.saturating_sub(BOOTS_KEPT - 1)
+    }
+
+    /// Adds a line. Progress only moves the latest state. Returns the line if it is to be stored.
+    pub(crate) fn note(
+        &mut self,
+        at_ms: u64,
+        phase: Phase,
+        step: Step,
+        detail: String,
+    ) -> Option<TimelineLine> {
+        self.latest = Some((phase, step, detail.clone()));
+        let lines = self.timeline.iter().filter(|line| line.boot == self.kept.boot).count();
+        if matches!(step, Step::Progress { .. }) || lines >= LINES_LIMIT {
+            return None;
+        }
+        let line = TimelineLine { at_ms, boot: self.kept.boot, phase, step, detail };
+        self.timeline.push(line.clone());
+        Some(line)
+    }
+
+    /// Gives an order.
+    pub(crate) fn order(&mut self, action: Action) -> u64 {
+        let number = self.kept.next_order;
+        self.kept.next_order += 1;
+        self.orders.push(Order { number, action });
+        number
+    }
+
+    /// What an operator sees.
+    pub(crate) fn view(&self, address: Option<Ipv4Addr>, role: &str) -> NodeView {
+        let (phase, step, detail) = match &self.latest {
+            Some((phase, step, detail)) => (Some(*phase), Some(*step), detail.clone()),
+            None => (None, None, String::new()),
+        };
+        NodeView {
+            name: self.kept.name.clone(),
+            mac: self.kept.mac,
+            address,
+            role: role.to_owned(),
+            phase,
+            step,
+            boot: self.kept.boot,
+            boot_began_ms: self.kept.boot_began_ms,
+            ready_at_ms: self.kept.ready_at_ms,
+            last_seen_ms: (self.heard_ms > 0).then_some(self.heard_ms),
+            detail,
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! What the head knows and how requests change it. Sockets and disk are elsewhere; `now_ms` is set by the
+//! task before each batch.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+use anyhow::Context;
+use cluster::phase::{Event, Step};
+use cluster::plan::{NodePlan, USER_DATA_PARAMETER, Wipe};
+use cluster::report::{Orders, Report};
+use cluster::swarm::{RoleWish, Swarm};
+use cluster::view::{NodeDetail, NodeView};
+use cluster::{BootPlan, BootToken, Digest, Mac, NodeName, Phase};
+use netboot::dhcp::{self, Answer, Kind, Leases, Standing};
+use netboot::dns::Zone;
+use netboot::pxelinux::{self, Wanted};
+use sha2::{Digest as _, Sha256};
+
+use super::node::Node;
+use super::stack::Stack;
+use super::{BootFile, UserData};
+use crate::artefacts::Image;
+use crate::config::{Enrolment, Resolved, Settings};
+use crate::store::{Memory, Write};
+use crate::user_data::Facts;
+
+/// The most nodes that enrol by themselves; more are strangers, so that nobody fills the store.
+const NODES_LIMIT: usize = 4_096;
+/// How soon a node reports again while something is under way, in milliseconds.
+const BUSY_REPORT_MS: u64 = 300;
+/// How soon a node reports again when all is quiet, in milliseconds.
+const QUIET_REPORT_MS: u64 = 2_000;
+
+/// Everything the head knows.
+pub(super) struct State {
+    pub(super) now_ms: u64,
+    pub(super) settings: Settings,
+    dhcp: dhcp::Settings,
+    image: Image,
+    leases: Leases,
+    pub(super) nodes: BTreeMap<Mac, Node>,
+    pub(super) swarm: Swarm,
+    pub(super) held: Vec<String>,
+    pub(super) stacks: BTreeMap<String, Stack>,
+    pub(super) writes: Vec<Write>,
+    zone_changed: bool,
+}
+
+impl State {
+    /// The state of a head that starts.
+    pub(super) fn new(
+        settings: Settings,
+        network: &Resolved,
+        image: Image,
+        memory: Memory,
+    ) -> anyhow::Result<Self> {
+        let dhcp = dhcp::Settings {
+            server: network.address,
+            prefix: network.prefix,
+            router: settings.network.router,
+            dns: network.address,
+            domain: settings.domain.clone(),
+            lease_secs: settings.network.lease_secs,
+            pool: network.pool.clone(),
+        };
+        let known = memory.swarm.map(|object| serde_json::from_str(&object)).transpose();
+        let mut state = Self {
+            now_ms: super::now_ms(),
+            dhcp,
+            image,
+            leases: Leases::restore(memory.leases),
+            nodes: memory.nodes.into_iter().map(|kept| (kept.mac, Node::remembered(kept))).collect(),
+            swarm: Swarm::new(known.context("reading the swarm that is remembered")?),
+            held: Vec::new(),
+            stacks: memory.stacks.into_iter().map(|stack| (stack.name.clone(), stack)).collect(),
+            writes: Vec::new(),
+            zone_changed: false,
+            settings,
+        };
+        for (mac, line) in memory.timelines {
+            let Some(node) = state.nodes.get_mut(&mac) else { continue };
+            if line.boot == node.kept.boot {
+                node.latest = Some((line.phase, line.step, line.detail.clone()));
+            }
+            node.timeline.push(line);
+        }
+        state.enrol_configured();
+        Ok(state)
+    }
+
+    /// The nodes that the configuration names, with what it says of them.
+    fn enrol_configured(&mut self) {
+        for settings in self.settings.nodes.clone() {
+            let (mac, name) = (settings.mac, settings.name);
+            let node = self.nodes.entry(mac).or_insert_with(|| Node::new(mac, name.clone()));
+            node.kept.name = name;
+            node.fixed = settings.address;
+            node.wish = settings.role;
+            node.user_data = settings.user_data;
+        }
+    }
+
+    /// What has to be on disk before anybody is answered.
+    pub(super) fn take_writes(&mut self) -> Vec<Write> {
+        std::mem::take(&mut self.writes)
+    }
+
+    /// Whether names changed since the last time.
+    pub(super) fn take_zone_changed(&mut self) -> bool {
+        std::mem::take(&mut self.zone_changed)
+    }
+
+    pub(super) fn zone_changes(&mut self) {
+        self.zone_changed = true;
+    }
+
+    /// The cluster's names.
+    pub(super) fn zone(&self) -> Zone {
+        let nodes =
+            self.nodes.values().filter_map(|node| Some((node.kept.name.clone(), self.address(node)?)));
+        Zone {
+            domain: self.settings.domain.clone(),
+            head: self.dhcp.server,
+            nodes: nodes.collect(),
+            swarm: self
+                .nodes
+                .values()
+                .filter(|node| self.is_ready(node))
+                .filter_map(|node| self.address(node))
+                .collect(),
+        }
+    }
+
+    /// Where a node is, or will be.
+    pub(super) fn address(&self, node: &Node) -> Option<Ipv4Addr> {
+        node.fixed.or_else(|| self.leases.of(node.kept.mac).map(|lease| lease.address))
+    }
+
+    pub(super) fn dhcp(&mut self, request: &dhcp::Request) -> Answer {
+        let standing = self.standing(request.mac);
+        let answer = dhcp::answer(request, standing, &self.dhcp, &mut self.leases, self.now_ms);
+        if let Answer::Reply { lease, .. } = &answer {
+            if let Some(lease) = lease {
+                self.writes.push(Write::Lease(*lease));
+                self.zone_changed = true;
+            }
+            if request.kind == Kind::Discover {
+                self.powered_on(request.mac);
+            }
+        }
+        answer
+    }
+
+    fn standing(&self, mac: Mac) -> Standing {
+        if let Some(node) = self.nodes.get(&mac) {
+            return Standing::Node { fixed: node.fixed };
+        }
+        let welcome = match self.settings.enrolment {
+            Enrolment::Pi => mac.is_raspberry_pi(),
+            Enrolment::Never => false,
+            Enrolment::Any => true,
+        };
+        if welcome && self.nodes.len() < NODES_LIMIT {
+            Standing::Node { fixed: None }
+        } else {
+            Standing::Stranger
+        }
+    }
+
+    /// A machine asks for an address: a new one is enrolled, a known one begins a boot.
+    fn powered_on(&mut self, mac: Mac) {
+        let name = self.free_name(mac);
+        let node = self.nodes.entry(mac).or_insert_with(|| Node::new(mac, name));
+        if node.begin_boot(self.now_ms) {
+            let oldest = node.oldest_boot();
+            self.writes.push(Write::Trim(mac, oldest));
+            self.note(mac, self.now_ms, Phase::Address, Step::Started, String::new());
+            self.remember(mac);
+        }
+    }
+
+    fn free_name(&self, mac: Mac) -> NodeName {
+        NodeName::from_mac(mac)
+    }
+
+    /// Has what is kept of a node written.
+    pub(super) fn remember(&mut self, mac: Mac) {
+        if let Some(node) = self.nodes.get(&mac) {
+            self.writes.push(Write::Node(Box::new(node.kept.clone())));
+        }
+    }
+
+    /// Adds a line to a node's timeline.
+    pub(super) fn note(&mut self, mac: Mac, at_ms: u64, phase: Phase, step: Step, detail: String) {
+        let Some(node) = self.nodes.get_mut(&mac) else { return };
+        if let Some(line) = node.note(at_ms, phase, step, detail) {
+            tracing::info!(node = %node.kept.name, "{} {}", line.phase, describe(line.step, &line.detail));
+            self.writes.push(Write::Line(mac, line));
+        }
+    }
+
+    pub(super) fn boot_file(&mut self, path: &str, client: Ipv4Addr) -> Option<BootFile> {
+        let holder = self.leases.holder(client, self.now_ms).map(|lease| lease.mac);
+        let prefix = self.image.system_sha256.to_string();
+        match pxelinux::wanted(path)? {
+            Wanted::Plan(mac) if holder == Some(mac) => self.plan(mac, client),
+            Wanted::Plan(_) => None,
+            Wanted::Kernel(image) if prefix.starts_with(&image) => Some(BootFile {
+                bytes: self.image.kernel.clone(),
+                node: holder.map(|mac| (mac, Phase::Kernel)),
+            }),
+            Wanted::Initramfs(image) if prefix.starts_with(&image) => Some(BootFile {
+                bytes: self.image.initramfs.clone(),
+                node: holder.map(|mac| (mac, Phase::Initramfs)),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Makes a boot token and the boot configuration that carries it.
+    fn plan(&mut self, mac: Mac, client: Ipv4Addr) -> Option<BootFile> {
+        self.powered_on(mac);
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).inspect_err(|error| tracing::error!("no random bytes: {error}")).ok()?;
+        let token = BootToken::new(random);
+        let head = SocketAddrV4::new(self.dhcp.server, self.settings.network.http_port);
+        let name = self.nodes.get(&mac)?.kept.name.clone();
+        let plan = BootPlan {
+            kernel: pxelinux::kernel_path(&self.image.system_sha256),
+            initramfs: pxelinux::initramfs_path(&self.image.system_sha256),
+            kernel_parameters: self.settings.kernel_parameters.clone(),
+            node: NodePlan {
+                name,
+                address: client,
+                prefix: self.dhcp.prefix,
+                gateway: self.dhcp.router,
+                dns: self.dhcp.dns,
+                head,
+                system: self.image.system_sha256,
+                system_bytes: self.image.system_bytes,
+                wipe: Wipe::Always,
+                user_data_url: format!("http://{head}/boot/{}/user-data", token.expose()),
+                token: token.clone(),
+            },
+        };
+        let text = match pxelinux::render(&plan) {
+            Ok(text) => text,
+            Err(error) => {
+                self.note(mac, self.now_ms, Phase::Plan, Step::Failed, error.to_string());
+                return None;
+            }
+        };
+        let node = self.nodes.get_mut(&mac)?;
+        node.kept.token_hash = Some(hash(&token));
+        node.kept.user_data_done = false;
+        self.note(mac, self.now_ms, Phase::Address, Step::Done, client.to_string());
+        self.note(
+            mac,
+            self.now_ms,
+            Phase::Plan,
+            Step::Done,
+            format!("boot token and {USER_DATA_PARAMETER} made"),
+        );
+        self.remember(mac);
+        Some(BootFile { bytes: Arc::from(text.into_bytes()), node: None })
+    }
+
+    pub(super) fn transferred(&mut self, mac: Mac, phase: Phase, step: Step) {
+        self.note(mac, self.now_ms, phase, step, String::new());
+    }
+
+    /// Whose boot a token is, if it comes from that node's address.
+    fn bearer(&self, token: &BootToken, client: Ipv4Addr) -> Option<Mac> {
+        let mac = self.leases.holder(client, self.now_ms)?.mac;
+        (self.nodes.get(&mac)?.kept.token_hash? == hash(token)).then_some(mac)
+    }
+
+    pub(super) fn report(&mut self, token: &BootToken, client: Ipv4Addr, report: Report) -> Option<Orders> {
+        let mac = self.bearer(token, client)?;
+        for event in report.events.into_iter().take(Report::EVENTS_LIMIT) {
+            self.event(mac, report.uptime_ms, event);
+        }
+        let now_ms = self.now_ms;
+        let node = self.nodes.get_mut(&mac)?;
+        node.heard_ms = now_ms;
+        if report.swarm.is_some() {
+            node.facts = report.swarm;
+        }
+        for outcome in report.outcomes {
+            self.outcome(mac, outcome);
+        }
+        self.tend_swarm();
+        let node = self.nodes.get(&mac)?;
+        let busy = self.nodes.values().any(|node| node.kept.boot > 0 && node.kept.ready_at_ms.is_none())
+            || !node.orders.is_empty()
+            || !self.held.is_empty();
+        let report_in_ms = if busy { BUSY_REPORT_MS } else { QUIET_REPORT_MS };
+        Some(Orders { now_ms, report_in_ms, orders: node.orders.clone() })
+    }
+
+    /// A line from the node itself: its time is put on our clock, its words are made harmless.
+    fn event(&mut self, mac: Mac, uptime_ms: u64, event: Event) {
+        let at_ms = self.now_ms.saturating_sub(uptime_ms.saturating_sub(event.uptime_ms));
+        if event.phase == Phase::UserData
+            && event.step == Step::Done
+            && let Some(node) = self.nodes.get_mut(&mac)
+        {
+            node.kept.user_data_done = true;
+            self.remember(mac);
+        }
+        // Ready is the managers' word, not the node's.
+        if (Phase::Hardware..Phase::Ready).contains(&event.phase) {
+            self.note(mac, at_ms, event.phase, event.step, harmless(&event.detail));
+        }
+    }
+
+    pub(super) fn user_data_of(&self, token: &BootToken, client: Ipv4Addr) -> Option<UserData> {
+        let node = self.nodes.get(&self.bearer(token, client)?)?;
+        (!node.kept.user_data_done).then(|| self.user_data(node))
+    }
+
+    pub(super) fn user_data_named(&self, name: &str) -> Option<UserData> {
+        self.named(name).map(|node| self.user_data(node))
+    }
+
+    fn user_data(&self, node: &Node) -> UserData {
+        let library = &self.settings.user_data;
+        let facts = Facts {
+            name: node.kept.name.clone(),
+            mac: node.kept.mac,
+            address: self.address(node),
+            role: match node.wish {
+                RoleWish::Manager => "manager",
+                RoleWish::Worker => "worker",
+                RoleWish::Any => "any",
+            },
+            cluster: self.settings.name.clone(),
+            domain: self.settings.domain.clone(),
+            head: self.dhcp.server,
+        };
+        let own = node
+            .user_data
+            .as_ref()
+            .map_or_else(|| library.own(&node.kept.name), |file| library.directory.join(file));
+        UserData { file: library.file(&node.kept.name, node.user_data.as_deref()), own, facts }
+    }
+
+    pub(super) fn named(&self, name: &str) -> Option<&Node> {
+        self.nodes.values().find(|node| node.kept.name.as_str() == name)
+    }
+
+    pub(super) fn views(&self) -> Vec<NodeView> {
+        let mut views: Vec<NodeView> = self.nodes.values().map(|node| self.view(node)).collect();
+        views.sort_by(|one, other| one.name.cmp(&other.name));
+        views
+    }
+
+    fn view(&self, node: &Node) -> NodeView {
+        node.view(self.address(node), self.role(node))
+    }
+
+    pub(super) fn detail(&self, name: &str) -> Option<NodeDetail> {
+        let node = self.named(name)?;
+        Some(NodeDetail { node: self.view(node), timeline: node.timeline.clone() })
+    }
+}
+
+fn describe(step: Step, detail: &str) -> String {
+    let word = match step {
+        Step::Started => "…",
+        Step::Progress { .. } => "goes on",
+        Step::Done => "done",
+        Step::Failed => "failed",
+    };
+    if detail.is_empty() { word.to_owned() } else { format!("{word}: {detail}") }
+}
+
+fn hash(token: &BootToken) -> Digest {
+    Digest(Sha256::digest(token.expose().as_bytes()).into())
+}
+
+/// Text from a node, without what could steer a terminal, and not longer than is kept.
+fn harmless(text: &str) -> String {
+    let printable =
+        text.chars().map(|letter| if letter.is_control() && letter != '\n' { '\u{fffd}' } else { letter });
+    let mut kept = String::new();
+    for letter in printable {
+        if kept.len() + letter.len_utf8() > Event::DETAIL_LIMIT {
+            break;
+        }
+        kept.push(letter);
+    }
+    kept
+}

@@ -1,0 +1,128 @@
+//! Who is told what: boots, tokens, user data.
+
+use cluster::manifest::MANIFEST_FILE;
+use netboot::dhcp::Request;
+
+use super::*;
+use crate::config;
+
+const MAC: Mac = Mac([0xb8, 0x27, 0xeb, 0, 1, 1]);
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
+
+fn state() -> State {
+    let text = "[network]\ninterface = \"lo\"\naddress = \"127.0.0.1/24\"\n\
+                [[node]]\nname = \"node1\"\nmac = \"b8:27:eb:00:01:01\"\naddress = \"127.0.0.11\"\n\
+                [[node]]\nname = \"node2\"\nmac = \"b8:27:eb:00:01:02\"\naddress = \"127.0.0.12\"\n";
+    let settings = config::parse(std::path::Path::new("cluster.toml"), text).expect("valid");
+    let image = Image {
+        kernel: Arc::from(*b"kernel"),
+        initramfs: Arc::from(*b"initramfs"),
+        system: MANIFEST_FILE.into(),
+        system_sha256: Digest([7; 32]),
+        system_bytes: 7,
+    };
+    State::new(settings.clone(), &settings.network.resolve().expect("a network"), image, Memory::default())
+        .expect("a state")
+}
+
+fn request(kind: Kind, mac: Mac) -> Request {
+    let requested = (kind == Kind::Request).then_some(if mac == MAC { ADDRESS } else { OTHER });
+    Request {
+        kind,
+        mac,
+        profile: dhcp::Profile::UBoot,
+        requested,
+        server: None,
+        current: None,
+        relayed: false,
+        broadcast: false,
+        secs: 0,
+        ..Request::parse(&discover(mac)).expect("a packet")
+    }
+}
+
+/// A whole DISCOVER, for the fields that only a packet fills.
+fn discover(mac: Mac) -> Vec<u8> {
+    let mut packet = vec![0; 240];
+    packet[..4].copy_from_slice(&[1, 1, 6, 0]);
+    packet[28..34].copy_from_slice(&mac.0);
+    packet[236..240].copy_from_slice(&[99, 130, 83, 99]);
+    packet.extend([53, 1, 1, 255]);
+    packet
+}
+
+/// DHCP and the boot configuration; the token that it carries.
+fn boot(state: &mut State, mac: Mac, address: Ipv4Addr) -> BootToken {
+    state.now_ms += 1_000;
+    state.dhcp(&request(Kind::Discover, mac));
+    assert!(matches!(state.dhcp(&request(Kind::Request, mac)), Answer::Reply { lease: Some(_), .. }));
+    let file = state.boot_file(&format!("pxelinux.cfg/01-{}", mac.dashed()), address).expect("a plan");
+    let text = String::from_utf8(file.bytes.to_vec()).expect("text");
+    let append = text.lines().find_map(|line| line.trim().strip_prefix("append ")).expect("a command line");
+    NodePlan::parse(append).expect("a plan").token
+}
+
+fn report(events: Vec<Event>) -> Report {
+    Report { uptime_ms: 5_000, events, ..Report::default() }
+}
+
+#[test]
+fn a_token_opens_its_own_boot_from_its_own_address_only() {
+    let mut state = state();
+    let token = boot(&mut state, MAC, ADDRESS);
+    boot(&mut state, Mac([0xb8, 0x27, 0xeb, 0, 1, 2]), OTHER);
+    assert!(state.user_data_of(&token, ADDRESS).is_some());
+    assert!(state.user_data_of(&token, OTHER).is_none(), "another node's address");
+    assert!(state.report(&token, OTHER, report(vec![])).is_none(), "another node's address");
+    assert!(state.user_data_of(&BootToken::new([0; 16]), ADDRESS).is_none(), "a guessed token");
+}
+
+#[test]
+fn a_plan_is_given_to_the_lease_s_holder_only() {
+    let mut state = state();
+    boot(&mut state, MAC, ADDRESS);
+    assert!(state.boot_file("pxelinux.cfg/01-b8-27-eb-00-01-01", OTHER).is_none());
+    assert!(state.boot_file("pxelinux.cfg/01-b8-27-eb-00-01-02", ADDRESS).is_none());
+    assert!(state.boot_file("pxelinux.cfg/default", ADDRESS).is_none());
+    assert!(state.boot_file("image/0707070707070707/kernel", ADDRESS).is_some());
+    assert!(state.boot_file("image/0707070707070700/kernel", ADDRESS).is_none());
+}
+
+#[test]
+fn a_token_dies_with_the_next_boot_and_the_user_data_with_its_run() {
+    let mut state = state();
+    let old = boot(&mut state, MAC, ADDRESS);
+    let done = Event { uptime_ms: 4_000, phase: Phase::UserData, step: Step::Done, detail: String::new() };
+    state.report(&old, ADDRESS, report(vec![done])).expect("orders");
+    assert!(state.user_data_of(&old, ADDRESS).is_none(), "it ran");
+    let new = boot(&mut state, MAC, ADDRESS);
+    assert!(state.report(&old, ADDRESS, report(vec![])).is_none(), "a token of an old boot");
+    assert!(state.user_data_of(&new, ADDRESS).is_some());
+    assert_eq!(state.detail("node1").expect("a node").node.boot, 2);
+}
+
+#[test]
+fn a_node_s_words_are_made_harmless_and_put_on_our_clock() {
+    let mut state = state();
+    let token = boot(&mut state, MAC, ADDRESS);
+    let detail = format!("\u{1b}[2J{}", "x".repeat(3_000));
+    let event = Event { uptime_ms: 3_000, phase: Phase::Disk, step: Step::Failed, detail };
+    let forged = Event { uptime_ms: 3_000, phase: Phase::Ready, step: Step::Done, detail: String::new() };
+    state.report(&token, ADDRESS, report(vec![event, forged])).expect("orders");
+    let detail = state.detail("node1").expect("a node");
+    let line = detail.timeline.last().expect("a line");
+    assert_eq!(line.phase, Phase::Disk, "Ready is not the node's to say");
+    assert_eq!(line.at_ms, state.now_ms - 2_000);
+    assert!(!line.detail.contains('\u{1b}') && line.detail.len() <= Event::DETAIL_LIMIT);
+}
+
+#[test]
+fn strangers_get_silence_and_a_new_pi_becomes_a_node() {
+    let mut state = state();
+    let stranger = Mac([2, 0, 0, 0, 0, 1]);
+    assert!(matches!(state.dhcp(&request(Kind::Discover, stranger)), Answer::Ignore(_)));
+    let pi = Mac([0xdc, 0xa6, 0x32, 1, 2, 3]);
+    assert!(matches!(state.dhcp(&request(Kind::Discover, pi)), Answer::Reply { .. }));
+    assert!(state.detail("pi-010203").is_some());
+}

@@ -1,0 +1,201 @@
+//! The swarm's part of the state: facts to `cluster::swarm`, its decisions to orders, stacks to a manager.
+
+use cluster::phase::Step;
+use cluster::report::{Action, Outcome};
+use cluster::swarm::{LocalState, ManagerFacts, Member, NodeState, Reboot, View};
+use cluster::view::SwarmView;
+use cluster::{Mac, NodeName, Phase};
+
+use super::node::Node;
+use super::stack::{Stack, State as StackState};
+use super::state::State;
+use crate::store::Write;
+
+/// A manager's facts older than this are not the swarm's state any more, in milliseconds.
+const FRESH_MS: u64 = 15_000;
+
+impl State {
+    /// Looks at the whole swarm and gives the orders that follow.
+    pub(super) fn tend_swarm(&mut self) {
+        let before = self.swarm.known().cloned();
+        let decisions = self.swarm.decide(&self.swarm_facts(), self.now_ms);
+        for (name, action) in decisions.orders {
+            self.order(&name, action);
+        }
+        for reason in &decisions.held {
+            if !self.held.contains(reason) {
+                tracing::info!("held: {reason}");
+            }
+        }
+        self.held = decisions.held;
+        if let Some(known) = self.swarm.known().filter(|known| before.as_ref() != Some(known))
+            && let Ok(object) = serde_json::to_string(known)
+        {
+            self.writes.push(Write::Swarm(object));
+        }
+        self.note_ready();
+        self.deploy_stacks();
+    }
+
+    fn swarm_facts(&self) -> View {
+        let node = |node: &Node| {
+            Some(NodeState {
+                name: node.kept.name.clone(),
+                address: self.address(node)?,
+                wish: node.wish,
+                facts: node.facts.clone(),
+                heard_ms: node.heard_ms,
+                busy: !node.orders.is_empty(),
+                reboot: node.kept.reboot,
+            })
+        };
+        let mut nodes: Vec<NodeState> = self.nodes.values().filter_map(node).collect();
+        nodes.sort_by(|one, other| one.name.cmp(&other.name));
+        View { managers: self.settings.managers, nodes }
+    }
+
+    fn order(&mut self, name: &NodeName, action: Action) {
+        let now_ms = self.now_ms;
+        let Some(node) = self.nodes.values_mut().find(|node| node.kept.name == *name) else { return };
+        tracing::info!(node = %name, "order: {action:?}");
+        if action == Action::Reboot {
+            node.kept.reboot = Reboot::Ordered { since_ms: now_ms };
+        }
+        node.order(action);
+        let mac = node.kept.mac;
+        self.remember(mac);
+    }
+
+    /// An order ended. A reboot's order stays until the node boots: it is going down.
+    pub(super) fn outcome(&mut self, mac: Mac, outcome: Outcome) {
+        let Some(node) = self.nodes.get_mut(&mac) else { return };
+        let Some(place) = node.orders.iter().position(|order| order.number == outcome.order) else { return };
+        if node.orders[place].action == Action::Reboot && outcome.error.is_none() {
+            return;
+        }
+        let order = node.orders.remove(place);
+        match &outcome.error {
+            None => tracing::info!(node = %node.kept.name, "order {:?} done", order.action),
+            Some(error) => tracing::warn!(node = %node.kept.name, "order {:?} failed: {error}", order.action),
+        }
+        let deployed = self.stacks.values_mut().find(|stack| stack.order == Some((mac, outcome.order)));
+        if let Some(stack) = deployed {
+            stack.state = if outcome.error.is_none() { StackState::Deployed } else { StackState::Failed };
+            stack.error = outcome.error;
+            stack.order = None;
+            self.writes.push(Write::Stack(stack.clone()));
+        }
+    }
+
+    /// What a manager of the swarm we know said last.
+    fn council(&self) -> Option<(&Node, &ManagerFacts)> {
+        let known = self.swarm.known()?;
+        let managers =
+            self.nodes.values().filter_map(|node| Some((node, node.facts.as_ref()?.manager.as_ref()?)));
+        let ours = managers.filter(|(_, facts)| facts.cluster_id == known.cluster_id);
+        ours.filter(|(node, _)| self.now_ms < node.heard_ms + FRESH_MS).max_by_key(|(node, _)| node.heard_ms)
+    }
+
+    /// The node's entry in the swarm: of this life, not of an earlier one.
+    fn member(&self, node: &Node) -> Option<&Member> {
+        let facts = node.facts.as_ref().filter(|facts| facts.state == LocalState::Active)?;
+        self.council()?.1.members.iter().find(|member| member.id == facts.node_id)
+    }
+
+    /// Whether the managers see the node as Ready.
+    pub(super) fn is_ready(&self, node: &Node) -> bool {
+        self.member(node).is_some_and(|member| member.ready && !member.drained)
+    }
+
+    /// The node's role in the swarm now.
+    pub(super) fn role(&self, node: &Node) -> &'static str {
+        match self.member(node) {
+            Some(member) if member.manager => "manager",
+            Some(_) => "worker",
+            None => "",
+        }
+    }
+
+    fn note_ready(&mut self) {
+        let new = |node: &&Node| node.kept.ready_at_ms.is_none() && node.kept.reboot != Reboot::Wanted;
+        let ready: Vec<Mac> = self
+            .nodes
+            .values()
+            .filter(new)
+            .filter(|node| self.is_ready(node))
+            .map(|node| node.kept.mac)
+            .collect();
+        for mac in ready {
+            let Some(node) = self.nodes.get_mut(&mac) else { continue };
+            node.kept.ready_at_ms = Some(self.now_ms);
+            node.kept.reboot = Reboot::No;
+            self.note(mac, self.now_ms, Phase::Ready, Step::Done, String::new());
+            self.remember(mac);
+            self.zone_changes();
+        }
+    }
+
+    pub(super) fn reboot(&mut self, name: &str) -> bool {
+        let Some(mac) = self.named(name).map(|node| node.kept.mac) else { return false };
+        if let Some(node) = self.nodes.get_mut(&mac)
+            && node.kept.reboot == Reboot::No
+        {
+            node.kept.reboot = Reboot::Wanted;
+        }
+        self.remember(mac);
+        self.tend_swarm();
+        true
+    }
+
+    pub(super) fn swarm_view(&self) -> SwarmView {
+        let members = self.council().map(|(_, facts)| facts.members.clone()).unwrap_or_default();
+        let cluster_id = self.swarm.known().map(|known| known.cluster_id.clone()).unwrap_or_default();
+        SwarmView { cluster_id, members, held: self.held.clone() }
+    }
+
+    pub(super) fn put_stack(&mut self, name: String, compose: String) {
+        let stack = Stack {
+            name: name.clone(),
+            compose,
+            state: StackState::Waiting,
+            error: None,
+            cluster_id: String::new(),
+            order: None,
+        };
+        self.writes.push(Write::Stack(stack.clone()));
+        self.stacks.insert(name, stack);
+        self.deploy_stacks();
+    }
+
+    pub(super) fn stack(&self, name: &str) -> Option<Stack> {
+        self.stacks.get(name).cloned()
+    }
+
+    /// Gives the stacks that this swarm does not have yet to a manager, one at a time.
+    fn deploy_stacks(&mut self) {
+        let Some((node, facts)) = self.council() else { return };
+        let (mac, busy, cluster_id) = (node.kept.mac, !node.orders.is_empty(), facts.cluster_id.clone());
+        if busy || node.kept.reboot != Reboot::No {
+            return;
+        }
+        // An order that went down with its node is given again.
+        let orders: Vec<(Mac, u64)> = self
+            .nodes
+            .values()
+            .flat_map(|node| node.orders.iter().map(|order| (node.kept.mac, order.number)))
+            .collect();
+        let new = self.stacks.values_mut().find(|stack| {
+            let under_way = stack.order.is_some_and(|order| orders.contains(&order));
+            !under_way && (stack.cluster_id != cluster_id || stack.state == StackState::Waiting)
+        });
+        let (Some(stack), Some(node)) = (new, self.nodes.get_mut(&mac)) else { return };
+        tracing::info!(node = %node.kept.name, "order: deploy stack {}", stack.name);
+        let number =
+            node.order(Action::DeployStack { name: stack.name.clone(), compose: stack.compose.clone() });
+        stack.order = Some((mac, number));
+        stack.state = StackState::Waiting;
+        stack.cluster_id = cluster_id;
+        self.writes.push(Write::Stack(stack.clone()));
+        self.remember(mac);
+    }
+}

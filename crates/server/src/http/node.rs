@@ -1,0 +1,98 @@
+//! What a node asks by HTTP: the system image, its user data, and what to do.
+//!
+//! Everything but the image hangs on the boot token and the address that holds the node's lease. Whoever has
+//! not both gets the same 404 as for a path that is not there.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use axum::Json;
+use axum::Router;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use cluster::BootToken;
+use cluster::report::Report;
+use tokio::net::TcpListener;
+use tower::ServiceExt;
+use tower_http::services::ServeFile;
+
+use crate::head::Head;
+use crate::user_data;
+
+/// How much of the system image is read at once, in bytes: fewer trips to the disk's thread.
+const READ_BYTES: usize = 512 * 1024;
+
+/// Serves until it fails.
+pub(crate) async fn run(listener: TcpListener, head: Head) -> anyhow::Result<()> {
+    let service = app(head).into_make_service_with_connect_info::<SocketAddr>();
+    Ok(axum::serve(listener, service).await?)
+}
+
+/// The routes.
+pub(crate) fn app(head: Head) -> Router {
+    Router::new()
+        .route("/system/{digest}", get(system))
+        .route("/boot/{token}/report", post(report).layer(DefaultBodyLimit::max(Report::BYTES_LIMIT)))
+        .route("/boot/{token}/user-data", get(user_data))
+        .with_state(head)
+}
+
+/// The system image; ranges are answered (RFC 9110 section 14).
+async fn system(State(head): State<Head>, Path(digest): Path<String>, request: Request) -> Response {
+    let (file, own) = head.system();
+    if digest != own.to_string() {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let service = ServeFile::new(file).with_buf_chunk_size(READ_BYTES);
+    service.oneshot(request).await.into_response()
+}
+
+async fn report(
+    State(head): State<Head>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Path(token): Path<String>,
+    Json(report): Json<Report>,
+) -> Response {
+    let (Some(token), Some(client)) = (read(&token), ipv4(client)) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    match head.report(token, client, report).await {
+        Some(orders) => Json(orders).into_response(),
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+async fn user_data(
+    State(head): State<Head>,
+    ConnectInfo(client): ConnectInfo<SocketAddr>,
+    Path(token): Path<String>,
+) -> Response {
+    let (Some(token), Some(client)) = (read(&token), ipv4(client)) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let Some(wanted) = head.user_data(token, client).await else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let node = wanted.facts.name.clone();
+    let rendered =
+        user_data::read(&wanted.file).and_then(|template| user_data::render(&template, &wanted.facts));
+    match rendered {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response(),
+        Err(error) => {
+            tracing::error!(%node, "user data: {error:#}");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+fn read(token: &str) -> Option<BootToken> {
+    token.parse().ok()
+}
+
+fn ipv4(client: SocketAddr) -> Option<Ipv4Addr> {
+    match client {
+        SocketAddr::V4(client) => Some(*client.ip()),
+        SocketAddr::V6(client) => client.ip().to_ipv4_mapped(),
+    }
+}
