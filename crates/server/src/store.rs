@@ -1,262 +1,161 @@
-//! What the head remembers on disk: SQLite in the state directory, written by one task.
+//! What the head remembers over a restart: SQLite in the state directory.
 //!
-//! Write-ahead log with `synchronous = FULL`: a promise (a lease, a token) survives a power cut once
-//! [`Store::write`] returned. `NORMAL` would lose the last transactions then; the price of `FULL` is paid once
-//! per batch, because everything that waits is written in one transaction.
-
-mod rows;
+//! Writes come in batches, one transaction each: whoever was promised something waits for one flush that
+//! serves all. The file is in WAL mode with `synchronous = FULL`: a commit is on disk when it returns.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context;
-use cluster::swarm::{Known, Reboot};
+use cluster::Mac;
 use cluster::view::TimelineLine;
-use cluster::{Digest, Mac, NodeName};
 use netboot::dhcp::Lease;
-use serde::{Deserialize, Serialize};
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteLockingMode, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, SqlSafeStr};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{Pool, Row, Sqlite};
+
+use crate::head::node::Remembered;
+use crate::head::stack::Stack;
 
 /// The file in the state directory.
-pub const FILE: &str = "head.db";
-/// How long another program may hold the file while we wait.
-const BUSY_LIMIT: Duration = Duration::from_secs(2);
-/// The schema's steps, in their order. One that was released is never changed.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "first", include_str!("../migrations/0001_first.sql"))];
+const FILE: &str = "state.sqlite";
+/// The schema's version, in `PRAGMA user_version`.
+const SCHEMA_VERSION: i64 = 1;
+const SCHEMA: &str = include_str!("store/schema.sql");
 
-/// What is remembered of a node's boots.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Life {
-    /// Which boot since the head first saw the node, from 1; 0 before the first.
-    pub boot: u64,
-    /// When this boot began, milliseconds since 1970.
-    pub began_ms: Option<u64>,
-    /// SHA-256 of this boot's token: who reads the file cannot be that node.
-    pub token_sha256: Option<Digest>,
-    /// Whether the node went beyond its plan in this boot: it fetched the kernel or reported.
-    pub running: bool,
-    /// Whether the user data of this boot was run; it is not given out again.
-    pub user_data_done: bool,
-    /// When the node became Ready in this boot, milliseconds since 1970.
-    pub ready_at_ms: Option<u64>,
-    /// The number of the last order; never used again.
-    pub last_order: u64,
-    /// How far a wanted reboot is.
-    pub reboot: Reboot,
-}
-
-/// A node as it is remembered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeRow {
-    /// Its key.
-    pub mac: Mac,
-    /// Its name.
-    pub name: NodeName,
-    /// Whether it enrolled itself; else it stands in cluster.toml.
-    pub discovered: bool,
-    /// Its boots.
-    pub life: Life,
-}
-
-/// A stack that the head keeps for the swarm.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stack {
-    /// The compose file's text.
-    pub compose: String,
-    /// How far it is.
-    pub state: StackState,
-    /// How often it failed since it was put.
-    pub failures: u32,
-}
-
-/// How far a stack is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StackState {
-    /// Not deployed yet.
-    Waiting,
-    /// The swarm has it.
-    Deployed,
-    /// The swarm refused it, for this reason.
-    Failed(String),
-}
-
-/// One change, to be written.
+/// One change.
 #[derive(Clone, Debug)]
-pub enum Change {
-    /// A node is so now.
-    Node(NodeRow),
-    /// A node is none any more.
-    NoNode(Mac),
-    /// A lease is so now.
+pub(crate) enum Write {
+    /// A lease was given or renewed.
     Lease(Lease),
-    /// A machine has no lease any more.
-    NoLease(Mac),
-    /// A line of a node's timeline.
-    Line(Mac, u64, TimelineLine),
-    /// Lines of a node's timeline with lower numbers are dropped.
-    LinesBefore(Mac, u64),
-    /// A stack is so now.
-    Stack(String, Stack),
-    /// The swarm is so now.
-    Swarm(Known),
+    /// What is remembered of a node changed.
+    Node(Box<Remembered>),
+    /// A line was added to a node's timeline.
+    Line(Mac, TimelineLine),
+    /// Lines of the node's boots before this one are forgotten.
+    Trim(Mac, u64),
+    /// The swarm that is known, as JSON.
+    Swarm(String),
+    /// A stack changed.
+    Stack(Stack),
 }
 
-/// Everything that was remembered.
-#[derive(Clone, Debug, Default)]
-pub struct Memory {
-    /// The nodes.
-    pub nodes: Vec<NodeRow>,
-    /// The leases.
-    pub leases: Vec<Lease>,
-    /// Lines of timelines with their numbers, oldest first for each node.
-    pub lines: Vec<(Mac, u64, TimelineLine)>,
-    /// The stacks.
-    pub stacks: Vec<(String, Stack)>,
-    /// The swarm.
-    pub swarm: Option<Known>,
+/// What was remembered.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) leases: Vec<Lease>,
+    pub(crate) nodes: Vec<Remembered>,
+    pub(crate) timelines: Vec<(Mac, TimelineLine)>,
+    pub(crate) swarm: Option<String>,
+    pub(crate) stacks: Vec<Stack>,
 }
 
-/// The open file. No other program can open it meanwhile.
+/// The open store.
 #[derive(Debug)]
-pub struct Store {
-    connection: SqliteConnection,
+pub(crate) struct Store {
+    pool: Pool<Sqlite>,
 }
 
 impl Store {
-    /// Opens or makes the file in the state directory and reads what is there.
-    ///
-    /// # Errors
-    /// Another head has it, it cannot be written, or it is not ours.
-    pub async fn open(state_dir: &Path) -> anyhow::Result<(Self, Memory)> {
-        let file = state_dir.join(FILE);
+    /// Opens the store, making it if it is not there.
+    pub(crate) async fn open(directory: &Path) -> anyhow::Result<Self> {
+        let path = directory.join(FILE);
         let options = SqliteConnectOptions::new()
-            .filename(&file)
+            .filename(&path)
             .create_if_missing(true)
-            .locking_mode(SqliteLockingMode::Exclusive)
             .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_LIMIT)
-            .disable_statement_logging();
-        let opening = async {
-            let mut connection = options.connect().await?;
-            migrator().run_direct(None, &mut connection, false).await?;
-            let memory = rows::read(&mut connection).await?;
-            anyhow::Ok((Self { connection }, memory))
-        };
-        opening.await.map_err(|error| explain(error, &file))
-    }
-
-    /// Writes all changes, or none. They are on disk when it returns.
-    ///
-    /// # Errors
-    /// The disk is full or broken.
-    pub async fn write(&mut self, changes: &[Change]) -> anyhow::Result<()> {
-        let mut transaction = self.connection.begin().await?;
-        for change in changes {
-            rows::write(&mut transaction, change).await?;
+            .synchronous(SqliteSynchronous::Full);
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
+        let pool = pool.with_context(|| format!("opening the state {}", path.display()))?;
+        let version: i64 = sqlx::query("PRAGMA user_version").fetch_one(&pool).await?.try_get(0)?;
+        match version {
+            0 => {
+                sqlx::raw_sql(SCHEMA).execute(&pool).await.context("making the state's tables")?;
+            }
+            SCHEMA_VERSION => {}
+            _ => anyhow::bail!("{} was written by a newer fledermaus (schema {version})", path.display()),
         }
-        transaction.commit().await.context("committing")
+        Ok(Self { pool })
     }
 
-    /// Closes the file.
-    pub async fn close(self) {
-        if let Err(error) = self.connection.close().await {
-            tracing::warn!("closing the store: {error}");
+    /// Reads everything.
+    pub(crate) async fn load(&self) -> anyhow::Result<Memory> {
+        let mut memory = Memory::default();
+        for row in sqlx::query("SELECT mac, address, until_ms FROM lease").fetch_all(&self.pool).await? {
+            let (mac, address) =
+                (row.try_get::<String, _>(0)?.parse()?, row.try_get::<String, _>(1)?.parse()?);
+            memory.leases.push(Lease { mac, address, until_ms: row.try_get::<i64, _>(2)?.cast_unsigned() });
         }
+        for row in sqlx::query("SELECT object FROM node").fetch_all(&self.pool).await? {
+            memory.nodes.push(serde_json::from_str(&row.try_get::<String, _>(0)?)?);
+        }
+        for row in sqlx::query("SELECT mac, object FROM line ORDER BY id").fetch_all(&self.pool).await? {
+            let mac = row.try_get::<String, _>(0)?.parse()?;
+            memory.timelines.push((mac, serde_json::from_str(&row.try_get::<String, _>(1)?)?));
+        }
+        for row in sqlx::query("SELECT object FROM swarm").fetch_all(&self.pool).await? {
+            memory.swarm = Some(row.try_get(0)?);
+        }
+        for row in sqlx::query("SELECT object FROM stack").fetch_all(&self.pool).await? {
+            memory.stacks.push(serde_json::from_str(&row.try_get::<String, _>(0)?)?);
+        }
+        Ok(memory)
     }
-}
 
-fn migrator() -> Migrator {
-    let migrations = MIGRATIONS.into_iter().map(|(version, name, sql)| {
-        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-    });
-    let mut migrator = Migrator::with_migrations(migrations.collect());
-    // The file is ours alone.
-    migrator.set_locking(false);
-    migrator
-}
-
-fn explain(error: anyhow::Error, file: &Path) -> anyhow::Error {
-    let locked = format!("{error:#}").contains("locked");
-    let context = if locked {
-        format!("{} is in use: another head runs with this state directory", file.display())
-    } else {
-        format!("opening {}", file.display())
-    };
-    error.context(context)
+    /// Writes a batch; on disk when this returns.
+    pub(crate) async fn write(&self, batch: &[Write]) -> anyhow::Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut transaction = self.pool.begin().await.context("beginning a transaction")?;
+        for write in batch {
+            let query = match write {
+                Write::Lease(lease) => {
+                    sqlx::query("INSERT OR REPLACE INTO lease (mac, address, until_ms) VALUES ($1, $2, $3)")
+                        .bind(lease.mac.to_string())
+                        .bind(lease.address.to_string())
+                        .bind(lease.until_ms.cast_signed())
+                }
+                Write::Node(node) => sqlx::query("INSERT OR REPLACE INTO node (mac, object) VALUES ($1, $2)")
+                    .bind(node.mac.to_string())
+                    .bind(serde_json::to_string(node)?),
+                Write::Line(mac, line) => {
+                    sqlx::query("INSERT INTO line (mac, boot, object) VALUES ($1, $2, $3)")
+                        .bind(mac.to_string())
+                        .bind(line.boot.cast_signed())
+                        .bind(serde_json::to_string(line)?)
+                }
+                Write::Trim(mac, boot) => sqlx::query("DELETE FROM line WHERE mac = $1 AND boot < $2")
+                    .bind(mac.to_string())
+                    .bind(boot.cast_signed()),
+                Write::Swarm(object) => {
+                    sqlx::query("INSERT OR REPLACE INTO swarm (id, object) VALUES (1, $1)")
+                        .bind(object.clone())
+                }
+                Write::Stack(stack) => {
+                    sqlx::query("INSERT OR REPLACE INTO stack (name, object) VALUES ($1, $2)")
+                        .bind(stack.name.clone())
+                        .bind(serde_json::to_string(stack)?)
+                }
+            };
+            query.execute(&mut *transaction).await.context("writing the state")?;
+        }
+        transaction.commit().await.context("writing the state to disk")
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use cluster::Phase;
-    use cluster::phase::Step;
-
     use super::*;
-
-    fn mac(last: u8) -> Mac {
-        Mac([0xb8, 0x27, 0xeb, 0, 0, last])
-    }
-
-    fn line(boot: u64) -> TimelineLine {
-        TimelineLine { at_ms: 5, boot, phase: Phase::Data, step: Step::Done, detail: "x".to_owned() }
-    }
-
-    fn lease(mac: Mac, last: u8) -> Lease {
-        Lease { mac, address: [10, 78, 0, last].into(), until_ms: 1 << 41 }
-    }
 
     #[tokio::test]
     async fn what_was_written_is_there_after_a_restart() {
-        let directory = tempfile::tempdir().unwrap();
-        let (mut store, memory) = Store::open(directory.path()).await.unwrap();
-        assert!(memory.nodes.is_empty());
-        let life = Life { boot: 7, token_sha256: Some(Digest([3; 32])), last_order: 9, ..Life::default() };
-        let node = NodeRow { mac: mac(1), name: "node1".parse().unwrap(), discovered: true, life };
-        let stack = Stack { compose: "a: b".to_owned(), state: StackState::Failed("no".to_owned()), failures: 1 };
-        let known = Known { cluster_id: "c".to_owned(), managers: vec![node.name.clone()] };
-        let changes = [
-            Change::Node(node.clone()),
-            Change::Lease(lease(mac(1), 11)),
-            Change::Line(mac(1), 1, line(1)),
-            Change::Line(mac(1), 2, line(7)),
-            Change::LinesBefore(mac(1), 2),
-            Change::Stack("web".to_owned(), stack.clone()),
-            Change::Swarm(known.clone()),
-        ];
-        store.write(&changes).await.unwrap();
-        store.close().await;
-        let (_, memory) = Store::open(directory.path()).await.unwrap();
-        assert_eq!(memory.nodes, [node]);
-        assert_eq!(memory.leases, [lease(mac(1), 11)]);
-        assert_eq!(memory.lines, [(mac(1), 2, line(7))]);
-        assert_eq!(memory.stacks, [("web".to_owned(), stack)]);
-        assert_eq!(memory.swarm, Some(known));
-    }
-
-    #[tokio::test]
-    async fn one_address_has_one_lease_and_a_node_that_goes_takes_its_lines_along() {
-        let directory = tempfile::tempdir().unwrap();
-        let (mut store, _) = Store::open(directory.path()).await.unwrap();
-        let row = NodeRow { mac: mac(1), name: "n".parse().unwrap(), discovered: true, life: Life::default() };
-        let first = [Change::Node(row), Change::Line(mac(1), 1, line(1)), Change::Lease(lease(mac(1), 11))];
-        store.write(&first).await.unwrap();
-        store.write(&[Change::Lease(lease(mac(2), 11)), Change::NoNode(mac(1))]).await.unwrap();
-        store.close().await;
-        let (_, memory) = Store::open(directory.path()).await.unwrap();
-        assert_eq!(memory.leases, [lease(mac(2), 11)]);
-        assert!(memory.nodes.is_empty() && memory.lines.is_empty());
-    }
-
-    #[tokio::test]
-    async fn two_heads_do_not_share_a_state_directory() {
-        let directory = tempfile::tempdir().unwrap();
-        let _first = Store::open(directory.path()).await.unwrap();
-        let error = Store::open(directory.path()).await.map(drop).unwrap_err();
-        assert!(format!("{error:#}").contains("another head runs"), "{error:#}");
+        let directory = tempfile::tempdir().expect("a directory");
+        let mac = Mac([0xb8, 0x27, 0xeb, 0, 0, 1]);
+        let lease = Lease { mac, address: [10, 0, 0, 5].into(), until_ms: 77 };
+        let store = Store::open(directory.path()).await.expect("opens");
+        store.write(&[Write::Lease(lease), Write::Swarm("{}".to_owned())]).await.expect("writes");
+        drop(store);
+        let memory = Store::open(directory.path()).await.expect("opens").load().await.expect("loads");
+        assert_eq!(memory.leases, [lease]);
+        assert_eq!(memory.swarm.as_deref(), Some("{}"));
     }
 }
