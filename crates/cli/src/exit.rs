@@ -48,4 +48,5 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
         || cause.is::<BadInput>()
         || cause.is::<server::config::Mistakes>()
         || cause.is::<image::Mistakes>()
+        || matches!(cause.downcast_ref(), Some(image::BuildError::Mistakes(_)))
 }

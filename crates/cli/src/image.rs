@@ -13,6 +13,8 @@ use crate::surroundings::Surroundings;
 
 /// The recipe when none is named: the one of the working directory.
 const RECIPE: &str = "image.toml";
+/// Where the machine says which mirror it uses.
+const APT: &str = "/etc/apt";
 /// Where cargo puts the node's programs, seen from the repository.
 const PROGRAMS: &str = "target/aarch64-unknown-linux-musl/node";
 
@@ -62,12 +64,14 @@ fn build(
         recipe: recipe.to_owned(),
         out: out.to_owned(),
         cache: surroundings.cache.join("packages"),
-        programs: programs.to_owned(),
+        node_binaries: programs.to_owned(),
+        apt: PathBuf::from(APT),
     };
     let mut steps = Steps::new();
-    let manifest = image::build(&options, &mut steps);
+    let built = image::build(&options, &mut steps);
     steps.end();
-    manifest.with_context(|| format!("composing the image in {}", out.display()))
+    let built = built.with_context(|| format!("composing the image in {}", out.display()))?;
+    Ok(built.manifest)
 }
 
 fn summarise(manifest: &Manifest, out: &Path) {
