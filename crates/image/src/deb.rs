@@ -94,6 +94,8 @@ pub(crate) mod tests {
             let mut header = tar::Header::new_gnu();
             header.set_size(content.len() as u64);
             header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
             tar.append_data(&mut header, path, *content).expect("fits");
         }
         ar(&[

@@ -10,7 +10,7 @@ fn module(modinfo: &str) -> Vec<u8> {
     const HEADER_BYTES: usize = 64;
     let modinfo = modinfo.replace('\n', "\0");
     let names_at = HEADER_BYTES + modinfo.len();
-    let sections_at = (names_at + NAMES.len()) as u64;
+    let sections_at = (names_at + NAMES.len()).next_multiple_of(8) as u64;
     let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x01\0\xb7\0\x01\0\0\0".to_vec();
     // Entry point, program headers, section headers; flags; sizes and numbers of headers.
     elf.extend([0, 0, sections_at].iter().flat_map(|word| word.to_le_bytes()));
@@ -18,6 +18,7 @@ fn module(modinfo: &str) -> Vec<u8> {
     elf.extend([64u16, 0, 0, 64, 3, 2].iter().flat_map(|half| half.to_le_bytes()));
     elf.extend(modinfo.as_bytes());
     elf.extend(NAMES);
+    elf.resize(sections_at as usize, 0);
     for (name, kind, at, bytes) in
         [(0, 0, 0, 0), (1, 1, HEADER_BYTES, modinfo.len()), (10, 3, names_at, NAMES.len())]
     {

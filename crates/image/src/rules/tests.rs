@@ -4,7 +4,7 @@ use super::{applets, apply, is_dropped, is_or_below};
 use crate::tree::{Kind, Tree};
 
 const BUSYBOX: &[u8] =
-    b"\x7fELF..[\0[[\0x..[\0[[\0cat\0hostname\0init\0ip\0mke2fs\0modprobe\0mount\0sh\0\0rest";
+    b"\x7fELF..[\0[[\0x\0\0..[\0[[\0cat\0hostname\0init\0ip\0mke2fs\0modprobe\0mount\0sh\0\0rest";
 
 fn root() -> Tree {
     let mut root = Tree::default();
