@@ -3,11 +3,16 @@
 //! Each node carries out one order at a time; whoever calls says which are busy. A lost order or a lost
 //! answer therefore costs time, never correctness: the next look starts from what Docker says.
 
+mod council;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+use self::council::Council;
 use super::{LocalState, ManagerFacts, Member, SwarmFacts};
 use crate::NodeName;
 use crate::report::Action;
@@ -23,9 +28,6 @@ const FOREIGN_GRACE_MS: u64 = 10_000;
 /// How long managers that are all there, one of them empty, may be without a leader before the swarm counts
 /// as lost, in milliseconds. Raft elects within seconds if it can.
 const LEADERLESS_LIMIT_MS: u64 = 60_000;
-/// How long a reboot that was ordered holds up the next one, in milliseconds. A node that does not come
-/// back must not block the others for ever.
-const REBOOT_LIMIT_MS: u64 = 900_000;
 /// The port on which managers listen for joins (Docker's default).
 const SWARM_PORT: u16 = 2377;
 
@@ -327,162 +329,3 @@ impl<'a> Desk<'a> {
             && node.facts.as_ref().is_some_and(|facts| facts.state == LocalState::Inactive)
     }
 }
-
-/// The swarm as its manager sees it, and that manager's ear.
-struct Council<'d, 'v, 'm> {
-    desk: &'d mut Desk<'v>,
-    authority: &'m NodeState,
-    members: &'m [Member],
-}
-
-impl Council<'_, '_, '_> {
-    fn tell(&mut self, action: Action) {
-        self.desk.order(&self.authority.name, action);
-    }
-
-    /// Removes the entries of lives that are over: the node is empty, or is there under another id.
-    fn bury(&mut self) {
-        let dead = self.members.iter().find(|member| {
-            let Some(node) = self.desk.node(&member.hostname) else { return false };
-            let Some(facts) = &node.facts else { return false };
-            let over = match facts.state {
-                LocalState::Inactive => !node.busy,
-                LocalState::Active => {
-                    !facts.node_id.is_empty() && facts.node_id != member.id && !member.ready
-                }
-                _ => false,
-            };
-            over && is_live(node, self.desk.now_ms)
-        });
-        let Some(dead) = dead else { return };
-        let id = dead.id.clone();
-        self.tell(if dead.manager { Action::Demote { id } } else { Action::Remove { id } });
-    }
-
-    /// Takes the next node that is to be rebooted a step further; one at a time.
-    fn reboot(&mut self) {
-        let now_ms = self.desk.now_ms;
-        let away = self.desk.view.nodes.iter().find(
-            |node| matches!(node.reboot, Reboot::Ordered { since_ms } if now_ms < since_ms + REBOOT_LIMIT_MS),
-        );
-        let mut wanted: Vec<&NodeState> =
-            self.desk.view.nodes.iter().filter(|node| node.reboot == Reboot::Wanted).collect();
-        // One that was begun (drained, or taken out already) is brought to its end first; managers go last,
-        // so that a worker that is to be rebooted too can take over.
-        wanted.sort_by_key(|node| self.entry(node).map(|entry| (!entry.drained, entry.manager)));
-        for (place, node) in wanted.into_iter().enumerate() {
-            match away {
-                Some(away) => {
-                    self.desk.hold(format!("{} waits: {} is not back yet", node.name, away.name));
-                }
-                None if place > 0 => self.desk.hold(format!("{} waits for its turn to reboot", node.name)),
-                None => self.take_out(node),
-            }
-        }
-    }
-
-    fn entry(&self, node: &NodeState) -> Option<Member> {
-        self.members.iter().find(|member| member.hostname == node.name.as_str()).cloned()
-    }
-
-    /// One step of: substitute, demote, drain, remove, reboot.
-    fn take_out(&mut self, node: &NodeState) {
-        let Some(entry) = self.entry(node) else {
-            self.desk.order(&node.name, Action::Reboot);
-            return;
-        };
-        let id = entry.id.clone();
-        if entry.manager {
-            return self.step_down(node, &entry);
-        }
-        if !entry.drained && entry.ready {
-            return self.tell(Action::Drain { id });
-        }
-        self.tell(Action::Remove { id });
-    }
-
-    /// A manager may go when those that stay are a majority of themselves and as many as wanted, or as many
-    /// as there can be.
-    fn step_down(&mut self, node: &NodeState, entry: &Member) {
-        let others: Vec<&Member> =
-            self.members.iter().filter(|member| member.manager && member.id != entry.id).collect();
-        let reachable = others.iter().filter(|member| member.reachable).count();
-        if others.len() < self.desk.view.managers
-            && let Some(id) = self.candidate()
-        {
-            return self.tell(Action::Promote { id });
-        }
-        if others.is_empty() {
-            return self.leave_alone(node);
-        }
-        if reachable <= others.len() / 2 {
-            return self
-                .desk
-                .hold(format!("{} waits: without it the managers would lose their quorum", node.name));
-        }
-        if self.authority.name == node.name {
-            return self.desk.hold(format!("{} waits for another manager to take over", node.name));
-        }
-        self.tell(Action::Demote { id: entry.id.clone() });
-    }
-
-    /// The only manager, and nobody can take its place.
-    fn leave_alone(&mut self, node: &NodeState) {
-        if self.members.iter().all(|member| member.hostname == node.name.as_str()) {
-            self.desk.order(&node.name, Action::Reboot);
-            return;
-        }
-        self.desk.hold(format!(
-            "{} waits: it is the only manager, and no other node is Ready that may be one",
-            node.name
-        ));
-    }
-
-    /// A worker that can become a manager now.
-    fn candidate(&self) -> Option<String> {
-        let fit = self.members.iter().filter_map(|member| {
-            let node = self.desk.node(&member.hostname)?;
-            let id_matches = node.facts.as_ref().is_some_and(|facts| facts.node_id == member.id);
-            let fit = !member.manager
-                && member.ready
-                && !member.drained
-                && id_matches
-                && node.reboot == Reboot::No
-                && node.wish != RoleWish::Worker
-                && is_live(node, self.desk.now_ms);
-            fit.then_some((node.wish != RoleWish::Manager, node.name.clone(), member.id.clone()))
-        });
-        fit.min().map(|(_, _, id)| id)
-    }
-
-    /// As many managers as wanted, an odd number, one change at a time and only while all are reachable.
-    fn fit_managers(&mut self) {
-        let managers: Vec<&Member> = self.members.iter().filter(|member| member.manager).collect();
-        let steady = managers.iter().all(|member| member.reachable);
-        let rebooting = self.desk.view.nodes.iter().any(|node| node.reboot != Reboot::No);
-        if !steady || rebooting {
-            return;
-        }
-        let possible = self.members.iter().filter(|member| member.ready && self.may_manage(member)).count();
-        let target =
-            self.desk.view.managers.min(possible - usize::from(possible > 0 && possible % 2 == 0)).max(1);
-        if managers.len() < target {
-            if let Some(id) = self.candidate() {
-                self.tell(Action::Promote { id });
-            }
-        } else if managers.len() > target
-            && let Some(surplus) =
-                managers.iter().filter(|member| !member.leader).max_by_key(|member| &member.hostname)
-        {
-            let id = surplus.id.clone();
-            self.tell(Action::Demote { id });
-        }
-    }
-
-    fn may_manage(&self, member: &Member) -> bool {
-        self.desk.node(&member.hostname).is_some_and(|node| node.wish != RoleWish::Worker)
-    }
-}
-
-#[cfg(test)]
-mod tests;

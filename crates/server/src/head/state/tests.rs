@@ -26,30 +26,21 @@ fn state() -> State {
         .expect("a state")
 }
 
+/// A client's packet; a REQUEST is INIT-REBOOT's, which names the address alone (RFC 2131 section 4.3.2).
 fn request(kind: Kind, mac: Mac) -> Request {
-    let requested = (kind == Kind::Request).then_some(if mac == MAC { ADDRESS } else { OTHER });
-    Request {
-        kind,
-        mac,
-        profile: dhcp::Profile::UBoot,
-        requested,
-        server: None,
-        current: None,
-        relayed: false,
-        broadcast: false,
-        secs: 0,
-        ..Request::parse(&discover(mac)).expect("a packet")
-    }
-}
-
-/// A whole DISCOVER, for the fields that only a packet fills.
-fn discover(mac: Mac) -> Vec<u8> {
     let mut packet = vec![0; 240];
     packet[..4].copy_from_slice(&[1, 1, 6, 0]);
     packet[28..34].copy_from_slice(&mac.0);
     packet[236..240].copy_from_slice(&[99, 130, 83, 99]);
-    packet.extend([53, 1, 1, 255]);
-    packet
+    match kind {
+        Kind::Discover => packet.extend([53, 1, 1]),
+        _ => {
+            packet.extend([53, 1, 3, 50, 4]);
+            packet.extend(if mac == MAC { ADDRESS } else { OTHER }.octets());
+        }
+    }
+    packet.push(255);
+    Request::parse(&packet).expect("a packet")
 }
 
 /// DHCP and the boot configuration; the token that it carries.
