@@ -35,7 +35,8 @@ pub(crate) fn write(tree: &Tree, time: u64, file: &Path, progress: &mut dyn Prog
     let mut child = Command::new("sqfstar")
         .args(["-comp", COMPRESSOR, "-b", BLOCK_BYTES])
         .args(["-reproducible", "-no-xattrs", "-no-progress", "-quiet", "-exit-on-error"])
-        .args(["-mkfs-time", &time.to_string(), "-root-time", &time.to_string(), "-root-mode", "755"])
+        // Not -root-time: sqfstar 4.5 takes it and stamps the root folder with the present time all the same.
+        .args(["-mkfs-time", &time.to_string(), "-all-time", &time.to_string(), "-root-mode", "755"])
         .args(["-root-uid", "0", "-root-gid", "0"])
         .arg(file)
         .stdin(Stdio::piped())
@@ -104,4 +105,33 @@ pub(crate) fn append(tar: &mut tar::Builder<impl Write>, path: &str, entry: &Ent
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::progress::Silent;
+
+    /// sqfstar's `-root-time` did nothing: two builds a second apart differed in the root's time stamp.
+    #[test]
+    fn the_same_tree_gives_the_same_bytes_a_second_later() {
+        let mut tree = Tree::default();
+        tree.put_file("usr/bin/a", 0o755, vec![7; 3_000_000]);
+        tree.put_link("bin", "usr/bin");
+        let folder = tempfile::tempdir().expect("a folder");
+        let image = |name: &str| {
+            let file = folder.path().join(name);
+            write(&tree, 1_700_000_000, &file, &mut Silent).expect("squashfs-tools are installed");
+            std::fs::read(file).expect("there")
+        };
+        let first = image("first");
+        let begun = SystemTime::now();
+        while begun.elapsed().is_ok_and(|elapsed| elapsed < Duration::from_millis(1100)) {
+            assert_eq!(image("again"), first);
+            std::fs::remove_file(folder.path().join("again")).expect("removed");
+        }
+        assert!(first.starts_with(b"hsqs"));
+    }
 }
