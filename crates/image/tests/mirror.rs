@@ -37,6 +37,8 @@ struct Site {
     seen: Vec<(String, String)>,
     /// Ends the next answer after so many bytes.
     cut: Option<usize>,
+    /// Closes every connection without an answer.
+    away: bool,
 }
 
 struct Mirror {
@@ -153,6 +155,9 @@ fn answer(mut stream: TcpStream, site: &Mutex<Site>) {
         headers.iter().find_map(|line| line.to_lowercase().strip_prefix("range: bytes=").map(str::to_owned));
     let (content, cut) = {
         let mut site = site.lock().unwrap();
+        if site.away {
+            return;
+        }
         site.seen.push((path.clone(), range.clone().unwrap_or_default()));
         let content = site.files.get(&path).cloned();
         (content, if path.ends_with(".deb") { site.cut.take() } else { None })
@@ -285,13 +290,17 @@ fn a_mirror_that_is_away_is_told_and_an_old_release_serves() {
     let kept =
         kept.map(|entry| entry.path()).find(|path| path.to_string_lossy().contains("InRelease-")).unwrap();
     let old = std::time::SystemTime::now() - std::time::Duration::from_secs(2 * 60 * 60);
-    fs::File::options().write(true).open(kept).unwrap().set_modified(old).unwrap();
+    fs::File::options().write(true).open(&kept).unwrap().set_modified(old).unwrap();
     mirror.build("");
     assert_eq!(
         mirror.requests("/debian/dists/trixie/InRelease").len(),
         2,
         "an old Release is asked for again"
     );
+    fs::File::options().write(true).open(&kept).unwrap().set_modified(old).unwrap();
+    mirror.site.lock().unwrap().away = true;
+    let said = mirror.build("");
+    assert!(said.contains("no Debian package"), "the Release of before and the cache serve: {said}");
 }
 
 #[test]
