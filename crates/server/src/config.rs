@@ -114,7 +114,13 @@ impl Settings {
         let mut reader = Reader::new(&self.file, &text);
         for node in &self.nodes {
             let Some(address) = node.address else { continue };
-            if !network.contains(address) || address == network.address {
+            if network.pool.contains(&address) {
+                let (first, last) = (network.pool.start(), network.pool.end());
+                reader.mistake(node.line, format!("`address` of {}: {address} is in the pool {first}-{last}: take one outside, or set `pool`", node.name));
+            } else if !network.contains(address)
+                || address == network.address
+                || Some(address) == self.network.router
+            {
                 let own = format!("{}/{}", network.address, network.prefix);
                 reader.mistake(
                     node.line,

@@ -34,14 +34,10 @@ pub(crate) struct Library {
 }
 
 impl Library {
-    /// The file of a node: the one the configuration names, else its own, else the default.
+    /// The file of a node: its own, else the one the configuration names, else the default.
     pub(crate) fn file(&self, node: &NodeName, named: Option<&str>) -> PathBuf {
         let own = self.own(node);
-        match named {
-            Some(named) => self.directory.join(named),
-            None if own.is_file() => own,
-            None => self.directory.join(&self.default),
-        }
+        if own.is_file() { own } else { self.directory.join(named.unwrap_or(&self.default)) }
     }
 
     /// The file that is the node's alone.

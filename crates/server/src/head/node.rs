@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) facts: Option<SwarmFacts>,
     pub(crate) heard_ms: u64,
     pub(crate) orders: Vec<Order>,
+    /// After an order failed, none is given before this, milliseconds since 1970.
+    pub(crate) rest_until_ms: u64,
 }
 
 impl Node {
@@ -74,6 +76,7 @@ impl Node {
             facts: None,
             heard_ms: 0,
             orders: Vec::new(),
+            rest_until_ms: 0,
         }
     }
 
@@ -94,6 +97,7 @@ impl Node {
         }
         self.facts = None;
         self.orders.clear();
+        self.rest_until_ms = 0;
         self.latest = None;
         let oldest = self.kept.boot.saturating_sub(BOOTS_KEPT - 1);
         self.timeline.retain(|line| line.boot >= oldest);

@@ -1,6 +1,7 @@
 //! What the head knows and how requests change it. Sockets and disk are elsewhere; `now_ms` is set by the
 //! task before each batch.
 
+mod bearer;
 #[cfg(test)]
 mod tests;
 
@@ -183,8 +184,13 @@ impl State {
         }
     }
 
+    /// Machines of different makers can have the same last three bytes.
     fn free_name(&self, mac: Mac) -> NodeName {
-        NodeName::from_mac(mac)
+        let short = NodeName::from_mac(mac);
+        if !self.nodes.values().any(|node| node.kept.name == short && node.kept.mac != mac) {
+            return short;
+        }
+        format!("pi-{}", mac.to_string().replace(':', "")).parse().unwrap_or(short)
     }
 
     /// Has what is kept of a node written.
@@ -273,14 +279,9 @@ impl State {
         self.note(mac, self.now_ms, phase, step, String::new());
     }
 
-    /// Whose boot a token is, if it comes from that node's address.
-    fn bearer(&self, token: &BootToken, client: Ipv4Addr) -> Option<Mac> {
-        let mac = self.leases.holder(client, self.now_ms)?.mac;
-        (self.nodes.get(&mac)?.kept.token_hash? == hash(token)).then_some(mac)
-    }
-
     pub(super) fn report(&mut self, token: &BootToken, client: Ipv4Addr, report: Report) -> Option<Orders> {
         let mac = self.bearer(token, client)?;
+        self.renew(mac);
         for event in report.events.into_iter().take(Report::EVENTS_LIMIT) {
             self.event(mac, report.uptime_ms, event);
         }
@@ -342,10 +343,8 @@ impl State {
             domain: self.settings.domain.clone(),
             head: self.dhcp.server,
         };
-        let own = node
-            .user_data
-            .as_ref()
-            .map_or_else(|| library.own(&node.kept.name), |file| library.directory.join(file));
+        // Never the file that [[node]] names: other nodes may share it.
+        let own = library.own(&node.kept.name);
         UserData { file: library.file(&node.kept.name, node.user_data.as_deref()), own, facts }
     }
 

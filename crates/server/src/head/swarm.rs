@@ -13,6 +13,8 @@ use crate::store::Write;
 
 /// A manager's facts older than this are not the swarm's state any more, in milliseconds.
 const FRESH_MS: u64 = 15_000;
+/// How long a node rests after an order failed, in milliseconds: the reason rarely goes away at once.
+const REST_MS: u64 = 2_000;
 
 impl State {
     /// Looks at the whole swarm and gives the orders that follow.
@@ -45,7 +47,7 @@ impl State {
                 wish: node.wish,
                 facts: node.facts.clone(),
                 heard_ms: node.heard_ms,
-                busy: !node.orders.is_empty(),
+                busy: !node.orders.is_empty() || self.now_ms < node.rest_until_ms,
                 reboot: node.kept.reboot,
             })
         };
@@ -74,6 +76,13 @@ impl State {
             return;
         }
         let order = node.orders.remove(place);
+        if outcome.error.is_some() {
+            node.rest_until_ms = self.now_ms + REST_MS;
+            if order.action == Action::Reboot {
+                node.kept.reboot = Reboot::Wanted;
+                self.writes.push(Write::Node(Box::new(node.kept.clone())));
+            }
+        }
         match &outcome.error {
             None => tracing::info!(node = %node.kept.name, "order {:?} done", order.action),
             Some(error) => tracing::warn!(node = %node.kept.name, "order {:?} failed: {error}", order.action),
@@ -138,7 +147,8 @@ impl State {
     pub(super) fn reboot(&mut self, name: &str) -> bool {
         let Some(mac) = self.named(name).map(|node| node.kept.mac) else { return false };
         if let Some(node) = self.nodes.get_mut(&mac)
-            && node.kept.reboot == Reboot::No
+            // One that was told and went down may be told again: its new boot may hang.
+            && !node.orders.iter().any(|order| order.action == Action::Reboot)
         {
             node.kept.reboot = Reboot::Wanted;
         }
@@ -174,7 +184,8 @@ impl State {
     /// Gives the stacks that this swarm does not have yet to a manager, one at a time.
     fn deploy_stacks(&mut self) {
         let Some((node, facts)) = self.council() else { return };
-        let (mac, busy, cluster_id) = (node.kept.mac, !node.orders.is_empty(), facts.cluster_id.clone());
+        let busy = !node.orders.is_empty() || self.now_ms < node.rest_until_ms;
+        let (mac, cluster_id) = (node.kept.mac, facts.cluster_id.clone());
         if busy || node.kept.reboot != Reboot::No {
             return;
         }

@@ -117,3 +117,92 @@ fn strangers_get_silence_and_a_new_pi_becomes_a_node() {
     assert!(matches!(state.dhcp(&request(Kind::Discover, pi)), Answer::Reply { .. }));
     assert!(state.detail("pi-010203").is_some());
 }
+
+use cluster::report::Outcome;
+use cluster::swarm::{LocalState, ManagerFacts, Member, Reboot, SwarmFacts};
+
+fn inactive() -> Report {
+    Report { uptime_ms: 5_000, swarm: Some(SwarmFacts::default()), ..Report::default() }
+}
+
+#[test]
+fn a_running_node_outlives_its_lease() {
+    let mut state = state();
+    let token = boot(&mut state, MAC, ADDRESS);
+    let end = state.now_ms + 86_400_000 + 60_000;
+    while state.now_ms < end {
+        state.now_ms += 600_000;
+        assert!(state.report(&token, ADDRESS, report(vec![])).is_some(), "refused at the lease's end");
+    }
+}
+
+#[test]
+fn a_failed_remove_is_not_repeated_at_once() {
+    let mut state = state();
+    let token = boot(&mut state, MAC, ADDRESS);
+    let member = |id: &str, hostname: &str, lead| Member {
+        id: id.into(),
+        hostname: hostname.into(),
+        ready: lead,
+        manager: lead,
+        reachable: lead,
+        leader: lead,
+        drained: false,
+    };
+    let other = Mac([0xb8, 0x27, 0xeb, 0, 1, 2]);
+    let second = boot(&mut state, other, OTHER);
+    state.report(&second, OTHER, inactive()).expect("orders");
+    let manager = ManagerFacts {
+        cluster_id: "c".into(),
+        worker_token: "w".into(),
+        manager_token: "m".into(),
+        members: vec![member("1", "node1", true), member("old", "node2", false)],
+    };
+    let facts = SwarmFacts { state: LocalState::Active, node_id: "1".into(), manager: Some(manager) };
+    state.report(&second, OTHER, Report { outcomes: vec![Outcome { order: 1, error: None }], ..inactive() });
+    let told = Report { swarm: Some(facts.clone()), ..inactive() };
+    let mut given = state.report(&token, ADDRESS, told.clone()).expect("orders").orders;
+    assert!(!given.is_empty());
+    let mut count = 0;
+    for _ in 0..20 {
+        state.now_ms += 10;
+        let outcomes =
+            given.iter().map(|order| Outcome { order: order.number, error: Some("no".into()) }).collect();
+        let again =
+            state.report(&token, ADDRESS, Report { outcomes, ..told.clone() }).expect("orders").orders;
+        count += again.len();
+        given = again;
+    }
+    assert!(count <= 2, "{count} orders in 200 ms");
+}
+
+#[test]
+fn a_reboot_that_failed_or_hangs_can_be_wanted_again() {
+    let mut state = state();
+    let token = boot(&mut state, MAC, ADDRESS);
+    state.report(&token, ADDRESS, report(vec![])).expect("orders");
+    state.nodes.get_mut(&MAC).expect("node").kept.reboot = Reboot::Ordered { since_ms: state.now_ms };
+    boot(&mut state, MAC, ADDRESS);
+    assert!(state.reboot("node1"));
+    let reboot = state.nodes[&MAC].kept.reboot;
+    assert_eq!(reboot, Reboot::Wanted, "202, and nothing happens");
+}
+
+#[test]
+fn two_pis_with_the_same_end_have_two_names() {
+    let mut state = state();
+    for oui in [[0xdc, 0xa6, 0x32], [0xb8, 0x27, 0xeb]] {
+        state.dhcp(&request(Kind::Discover, Mac([oui[0], oui[1], oui[2], 1, 2, 3])));
+    }
+    let names: std::collections::BTreeSet<_> =
+        state.nodes.values().map(|node| node.kept.name.clone()).collect();
+    assert_eq!(names.len(), state.nodes.len());
+}
+
+#[test]
+fn setting_one_node_s_user_data_leaves_a_shared_file_alone() {
+    let mut state = state();
+    state.nodes.get_mut(&MAC).expect("node").user_data = Some("web.sh".to_owned());
+    let own = state.user_data_named("node1").expect("a node").own;
+    assert!(own.ends_with("node1.sh"), "writes {}", own.display());
+}
