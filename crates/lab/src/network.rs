@@ -9,6 +9,10 @@ use std::process::{Command, Stdio};
 use anyhow::Context;
 use cluster::Mac;
 
+/// How many packets wait for a board that does not take them, in packets. U-Boot's virtio-net has 32 buffers
+/// and never tells QEMU when it gave them back: if what waited while the board was off (its neighbours ask for it by
+/// ARP) filled them all at once, it would hear nothing more.
+const TAP_QUEUE: u32 = 24;
 /// The head's network interface in the lab.
 pub(crate) const BRIDGE: &str = "br0";
 
@@ -65,7 +69,8 @@ fn commands(nodes: u8) -> String {
          link set {BRIDGE} up\n"
     );
     for tap in (1..=nodes).map(tap) {
-        commands += &format!("tuntap add {tap} mode tap\nlink set {tap} master {BRIDGE} up\n");
+        commands +=
+            &format!("tuntap add {tap} mode tap\nlink set {tap} txqueuelen {TAP_QUEUE} master {BRIDGE} up\n");
     }
     commands
 }
