@@ -1,0 +1,34 @@
+//! Who a node is by its token and address, and that a node that runs keeps its address.
+
+use std::net::Ipv4Addr;
+
+use cluster::{BootToken, Mac};
+use netboot::dhcp::{Lease, Leases};
+
+use super::{State, hash};
+use crate::store::Write;
+
+impl State {
+    /// Whose boot a token is, if it comes from that node's address.
+    pub(super) fn bearer(&self, token: &BootToken, client: Ipv4Addr) -> Option<Mac> {
+        let hash = hash(token);
+        let node = self.nodes.values().find(|node| node.kept.token_hash == Some(hash))?;
+        let mac = node.kept.mac;
+        // A node that runs does not ask DHCP again: its address is its own until another machine gets it.
+        self.leases.of(mac).is_some_and(|lease| lease.address == client).then_some(mac)
+    }
+
+    /// A report counts as a renewal once half of the lease is over.
+    pub(super) fn renew(&mut self, mac: Mac) {
+        let lease_ms = u64::from(self.dhcp.lease_secs) * 1_000;
+        let Some(lease) = self.leases.of(mac).copied() else { return };
+        if lease.until_ms > self.now_ms + lease_ms / 2 {
+            return;
+        }
+        let renewed = Lease { until_ms: self.now_ms + lease_ms, ..lease };
+        // The leases have no door for this; a rebuild forgets only which addresses were declined lately.
+        let others = self.leases.iter().filter(|other| other.mac != mac).copied();
+        self.leases = Leases::restore(others.chain([renewed]).collect());
+        self.writes.push(Write::Lease(renewed));
+    }
+}
