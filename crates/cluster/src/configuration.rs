@@ -25,12 +25,16 @@ pub struct Mistake {
 pub struct Mistakes(pub Vec<Mistake>);
 
 impl Mistakes {
-    fn add(&mut self, file: &Path, line: usize, text: impl Into<String>) {
+    /// Notes one more.
+    pub fn add(&mut self, file: &Path, line: usize, text: impl Into<String>) {
         self.0.push(Mistake { file: file.to_owned(), line, text: text.into() });
     }
 
     /// `value`, unless there are mistakes.
-    fn or<T>(mut self, value: T) -> Result<T, Self> {
+    ///
+    /// # Errors
+    /// The mistakes, in the order of their lines.
+    pub fn or<T>(mut self, value: T) -> Result<T, Self> {
         if self.0.is_empty() {
             return Ok(value);
         }

@@ -14,13 +14,13 @@ use crate::download::{Downloads, Wanted};
 use crate::index::{Index, Package};
 use crate::inputs::{self, Inputs};
 use crate::lists::{self, items};
-use crate::mistakes::Mistakes;
 use crate::modules::{Chosen, Kernel};
 use crate::output::{self, Draft};
 use crate::progress::Progress;
-use crate::recipe::{Named, Recipe};
+use crate::recipe::Recipe;
 use crate::tree::Tree;
 use crate::{container, deb, initramfs, mirror, resolve, rules, squashfs};
+use cluster::configuration::{Mistakes, Named};
 
 const KERNEL_FILE: &str = "kernel";
 const INITRAMFS_FILE: &str = "initramfs";

@@ -8,9 +8,10 @@ use cluster::Digest;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
-use crate::recipe::{Container, Named, Recipe};
+use crate::recipe::{Container, Recipe};
 use crate::squashfs::append;
 use crate::tree::{Entry, Kind, Tree, clean};
+use cluster::configuration::Named;
 
 /// Where the agent finds the archives.
 const FOLDER: &str = "usr/share/fledermaus/containers";

@@ -18,7 +18,6 @@ mod initramfs;
 mod inputs;
 mod lists;
 mod mirror;
-mod mistakes;
 mod modules;
 mod output;
 mod progress;
@@ -33,5 +32,5 @@ mod tree;
 mod version;
 
 pub use build::{BuildError, BuildOptions, Built, build};
-pub use mistakes::{Mistake, Mistakes};
+pub use cluster::configuration::{Mistake, Mistakes};
 pub use progress::{Progress, Silent};

@@ -1,12 +1,9 @@
 //! The recipe: `image.toml`, read and checked. Opens no file but the recipe; what it names is looked at
 //! where it is used.
 
-mod reader;
-
 use std::path::{Path, PathBuf};
 
-use crate::mistakes::Mistakes;
-use reader::{Reader, Table};
+use cluster::configuration::{Mistakes, Named, Reader, Table};
 
 /// A recipe without mistakes. Paths are absolute or relative to the current directory, not to the recipe.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,15 +36,6 @@ pub(crate) struct Recipe {
     pub ssh_keys: Vec<String>,
     /// Container images that every node has from the start.
     pub containers: Vec<Container>,
-}
-
-/// Something that the recipe names, with the line where it does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Named {
-    /// The name.
-    pub name: String,
-    /// The line of the recipe, from 1; 0 if it is a default.
-    pub line: usize,
 }
 
 /// A Debian mirror.
@@ -123,7 +111,7 @@ impl Recipe {
             ssh_keys: ssh_keys(&mut reader, &top),
             containers: containers(&mut reader, &top),
         };
-        reader.mistakes.or(recipe)
+        reader.finish(recipe)
     }
 }
 
@@ -207,7 +195,7 @@ fn container<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<Container
     if table.has("archive") {
         for key in ["name", "files", "command"].into_iter().filter(|key| table.has(key)) {
             reader.mistake(
-                table.line,
+                table.line(),
                 format!("a container with `archive` takes no `{key}`: the archive says it"),
             );
         }
