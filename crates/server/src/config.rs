@@ -18,6 +18,8 @@ use crate::user_data::Library;
 
 /// The longest part of a command line that is the head's own, in bytes: the longest name and addresses.
 const OWN_PARAMETERS_BYTES: usize = 460;
+/// Names that the zone gives to something else.
+const RESERVED_NAMES: [&str; 2] = ["head", "swarm"];
 /// The most managers a swarm can be asked for; Docker advises at most seven.
 const MANAGERS_LIMIT: u32 = 7;
 
@@ -209,6 +211,10 @@ fn nodes<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Vec<NodeSettings> {
         let user_data = file_name(reader, &table, "user_data");
         let role = role(reader, &table);
         let (Some(name), Some(mac)) = (name, mac) else { continue };
+        if RESERVED_NAMES.contains(&name.as_str()) {
+            reader
+                .mistake(line, format!("`name`: `{name}` is taken in the cluster's domain: choose another"));
+        }
         let keys =
             [Some(name.to_string()), Some(mac.to_string()), address.map(|address| address.to_string())];
         for key in keys.into_iter().flatten() {

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use cluster::phase::{Phase, Step};
+use cluster::phase::{Event, Phase, Step};
 use cluster::report::{Action, Order};
 use cluster::swarm::{Reboot, RoleWish, SwarmFacts};
 use cluster::view::{NodeView, TimelineLine};
@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 const BOOTS_KEPT: u64 = 5;
 /// The most lines that one boot's timeline takes.
 const LINES_LIMIT: usize = 300;
+
+/// Lines for the same step this close together are one that was sent twice, in milliseconds: the two clocks
+/// do not agree to the millisecond.
+const REPEAT_MS: u64 = 250;
 
 /// What outlives the head's process.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -125,6 +129,14 @@ impl Node {
         let line = TimelineLine { at_ms, boot: self.kept.boot, phase, step, detail };
         self.timeline.push(line.clone());
         Some(line)
+    }
+
+    /// Whether this boot's timeline has the event already: a report whose answer was lost comes again.
+    pub(crate) fn has(&self, at_ms: u64, event: &Event) -> bool {
+        let of_boot = self.timeline.iter().filter(|line| line.boot == self.kept.boot);
+        of_boot
+            .filter(|line| line.phase == event.phase && line.step == event.step)
+            .any(|line| line.at_ms.abs_diff(at_ms) < REPEAT_MS)
     }
 
     /// Gives an order.

@@ -149,8 +149,12 @@ impl State {
                 self.writes.push(Write::Lease(*lease));
                 self.zone_changed = true;
             }
-            if request.kind == Kind::Discover {
-                self.powered_on(request.mac);
+            if request.kind == Kind::Discover
+                && self.nodes.get(&request.mac).is_none_or(|node| node.kept.boot == 0)
+            {
+                // A machine never seen. A known one begins its boot when it fetches its plan from its own address:
+                // a DISCOVER can be forged by any host on the wire, and would end the token of a node that runs.
+                self.begin_boot(request.mac);
             }
         }
         answer
@@ -172,8 +176,8 @@ impl State {
         }
     }
 
-    /// A machine asks for an address: a new one is enrolled, a known one begins a boot.
-    fn powered_on(&mut self, mac: Mac) {
+    /// A boot begins, if this is not one that goes on; a machine never seen is enrolled.
+    fn begin_boot(&mut self, mac: Mac) {
         let name = self.free_name(mac);
         let node = self.nodes.entry(mac).or_insert_with(|| Node::new(mac, name));
         if node.begin_boot(self.now_ms) {
@@ -229,7 +233,7 @@ impl State {
 
     /// Makes a boot token and the boot configuration that carries it.
     fn plan(&mut self, mac: Mac, client: Ipv4Addr) -> Option<BootFile> {
-        self.powered_on(mac);
+        self.begin_boot(mac);
         let mut random = [0; 16];
         getrandom::fill(&mut random).inspect_err(|error| tracing::error!("no random bytes: {error}")).ok()?;
         let token = BootToken::new(random);
@@ -314,7 +318,8 @@ impl State {
             self.remember(mac);
         }
         // Ready is the managers' word, not the node's.
-        if (Phase::Hardware..Phase::Ready).contains(&event.phase) {
+        let ours = (Phase::Hardware..Phase::Ready).contains(&event.phase);
+        if ours && self.nodes.get(&mac).is_some_and(|node| !node.has(at_ms, &event)) {
             self.note(mac, at_ms, event.phase, event.step, harmless(&event.detail));
         }
     }

@@ -206,3 +206,26 @@ fn setting_one_node_s_user_data_leaves_a_shared_file_alone() {
     let own = state.user_data_named("node1").expect("a node").own;
     assert!(own.ends_with("node1.sh"), "writes {}", own.display());
 }
+
+#[test]
+fn a_forged_discover_does_not_end_a_running_boot() {
+    let mut state = state();
+    let token = boot(&mut state, MAC, ADDRESS);
+    let event = Event { uptime_ms: 3_000, phase: Phase::Disk, step: Step::Done, detail: String::new() };
+    state.report(&token, ADDRESS, report(vec![event])).expect("orders");
+    state.dhcp(&request(Kind::Discover, MAC));
+    assert!(state.report(&token, ADDRESS, report(vec![])).is_some());
+    assert_eq!(state.detail("node1").expect("a node").node.boot, 1);
+}
+
+#[test]
+fn a_report_that_comes_twice_leaves_one_line() {
+    let mut state = state();
+    let token = boot(&mut state, MAC, ADDRESS);
+    let event = Event { uptime_ms: 3_000, phase: Phase::Disk, step: Step::Done, detail: String::new() };
+    for _ in 0..2 {
+        state.report(&token, ADDRESS, report(vec![event.clone()])).expect("orders");
+    }
+    let lines = state.detail("node1").expect("a node").timeline;
+    assert_eq!(lines.iter().filter(|line| line.phase == Phase::Disk).count(), 1);
+}
