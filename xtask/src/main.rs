@@ -2,7 +2,7 @@
 //!
 //! Prints `file:line: rule` for each breach and ends with 1 if there is one. Changes nothing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::Context;
@@ -38,9 +38,9 @@ struct Finding {
 
 /// Checks every file that git knows or would take.
 fn tidy() -> anyhow::Result<usize> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("finding the repository")?;
+    let root = root()?;
     let mut count = 0;
-    for path in files(root)? {
+    for path in files(&root)? {
         // Binary files, and files that git knows and somebody has just deleted.
         let Ok(text) = std::fs::read_to_string(root.join(&path)) else { continue };
         for finding in rules::check(&path, &text).into_iter().chain(arrows::check(&path, &text)?) {
@@ -51,13 +51,19 @@ fn tidy() -> anyhow::Result<usize> {
     Ok(count)
 }
 
+/// The repository of the folder we were started in. Not the one we were built in: a build cache outlives a clone.
+fn root() -> anyhow::Result<PathBuf> {
+    Ok(PathBuf::from(git(Path::new("."), &["rev-parse", "--show-toplevel"])?.trim_end()))
+}
+
 fn files(root: &Path) -> anyhow::Result<Vec<String>> {
-    let output = Command::new("git")
-        .args(["ls-files", "--cached", "--others", "--exclude-standard"])
-        .current_dir(root)
-        .output()
-        .context("starting git")?;
-    anyhow::ensure!(output.status.success(), "listing files: {}", String::from_utf8_lossy(&output.stderr));
-    let listed = String::from_utf8(output.stdout).context("reading the list of files")?;
+    let listed = git(root, &["ls-files", "--cached", "--others", "--exclude-standard"])?;
     Ok(listed.lines().map(str::to_owned).collect())
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new("git").args(arguments).current_dir(folder).output().context("starting git")?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    anyhow::ensure!(output.status.success(), "git {}: {said}", arguments.join(" "));
+    String::from_utf8(output.stdout).context("reading what git says")
 }

@@ -62,6 +62,14 @@ impl Leases {
         (lease.until_ms > now_ms).then_some(lease)
     }
 
+    /// The machine is seen at its address and keeps it until `until_ms`: what a node that runs does in place
+    /// of a REQUEST. The lease, if the machine has one.
+    pub fn renew(&mut self, mac: Mac, until_ms: u64) -> Option<Lease> {
+        let lease = self.by_mac.get_mut(&mac)?;
+        lease.until_ms = until_ms;
+        Some(*lease)
+    }
+
     /// All leases, running or remembered, by hardware address.
     pub fn iter(&self) -> impl Iterator<Item = &Lease> {
         self.by_mac.values()

@@ -1,33 +1,28 @@
 //! What the head knows and how requests change it. Sockets and disk are elsewhere; `now_ms` is set by the
 //! task before each batch.
 
+mod asked;
 mod bearer;
+mod boot;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddrV4};
-use std::sync::Arc;
+use std::net::Ipv4Addr;
 
 use anyhow::Context;
 use cluster::phase::{Event, Step};
-use cluster::plan::{NodePlan, USER_DATA_PARAMETER, Wipe};
 use cluster::report::{Orders, Report};
-use cluster::swarm::{RoleWish, Swarm};
-use cluster::view::{NodeDetail, NodeView};
-use cluster::{BootPlan, BootToken, Digest, Mac, NodeName, Phase};
+use cluster::swarm::Swarm;
+use cluster::{BootToken, Mac, NodeName, Phase};
 use netboot::dhcp::{self, Answer, Kind, Leases, Standing};
 use netboot::dns::Zone;
-use netboot::pxelinux::{self, Wanted};
-use sha2::{Digest as _, Sha256};
 
 use super::node::Node;
 use super::stack::Stack;
-use super::{BootFile, UserData};
 use crate::artefacts::Image;
 use crate::config::{Enrolment, Resolved, Settings};
 use crate::store::{Memory, Write};
-use crate::user_data::Facts;
 
 /// The most nodes that enrol by themselves; more are strangers, so that nobody fills the store.
 const NODES_LIMIT: usize = 4_096;
@@ -176,18 +171,6 @@ impl State {
         }
     }
 
-    /// A boot begins, if this is not one that goes on; a machine never seen is enrolled.
-    fn begin_boot(&mut self, mac: Mac) {
-        let name = self.free_name(mac);
-        let node = self.nodes.entry(mac).or_insert_with(|| Node::new(mac, name));
-        if node.begin_boot(self.now_ms) {
-            let oldest = node.oldest_boot();
-            self.writes.push(Write::Trim(mac, oldest));
-            self.note(mac, self.now_ms, Phase::Address, Step::Started, String::new());
-            self.remember(mac);
-        }
-    }
-
     /// Machines of different makers can have the same last three bytes.
     fn free_name(&self, mac: Mac) -> NodeName {
         let short = NodeName::from_mac(mac);
@@ -211,76 +194,6 @@ impl State {
             tracing::info!(node = %node.kept.name, "{} {}", line.phase, describe(line.step, &line.detail));
             self.writes.push(Write::Line(mac, line));
         }
-    }
-
-    pub(super) fn boot_file(&mut self, path: &str, client: Ipv4Addr) -> Option<BootFile> {
-        let holder = self.leases.holder(client, self.now_ms).map(|lease| lease.mac);
-        let prefix = self.image.system_sha256.to_string();
-        match pxelinux::wanted(path)? {
-            Wanted::Plan(mac) if holder == Some(mac) => self.plan(mac, client),
-            Wanted::Plan(_) => None,
-            Wanted::Kernel(image) if prefix.starts_with(&image) => Some(BootFile {
-                bytes: self.image.kernel.clone(),
-                node: holder.map(|mac| (mac, Phase::Kernel)),
-            }),
-            Wanted::Initramfs(image) if prefix.starts_with(&image) => Some(BootFile {
-                bytes: self.image.initramfs.clone(),
-                node: holder.map(|mac| (mac, Phase::Initramfs)),
-            }),
-            _ => None,
-        }
-    }
-
-    /// Makes a boot token and the boot configuration that carries it.
-    fn plan(&mut self, mac: Mac, client: Ipv4Addr) -> Option<BootFile> {
-        self.begin_boot(mac);
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).inspect_err(|error| tracing::error!("no random bytes: {error}")).ok()?;
-        let token = BootToken::new(random);
-        let head = SocketAddrV4::new(self.dhcp.server, self.settings.network.http_port);
-        let name = self.nodes.get(&mac)?.kept.name.clone();
-        let plan = BootPlan {
-            kernel: pxelinux::kernel_path(&self.image.system_sha256),
-            initramfs: pxelinux::initramfs_path(&self.image.system_sha256),
-            kernel_parameters: self.settings.kernel_parameters.clone(),
-            node: NodePlan {
-                name,
-                address: client,
-                prefix: self.dhcp.prefix,
-                gateway: self.dhcp.router,
-                dns: self.dhcp.dns,
-                head,
-                system: self.image.system_sha256,
-                system_bytes: self.image.system_bytes,
-                wipe: Wipe::Always,
-                user_data_url: format!("http://{head}/boot/{}/user-data", token.expose()),
-                token: token.clone(),
-            },
-        };
-        let text = match pxelinux::render(&plan) {
-            Ok(text) => text,
-            Err(error) => {
-                self.note(mac, self.now_ms, Phase::Plan, Step::Failed, error.to_string());
-                return None;
-            }
-        };
-        let node = self.nodes.get_mut(&mac)?;
-        node.kept.token_hash = Some(hash(&token));
-        node.kept.user_data_done = false;
-        self.note(mac, self.now_ms, Phase::Address, Step::Done, client.to_string());
-        self.note(
-            mac,
-            self.now_ms,
-            Phase::Plan,
-            Step::Done,
-            format!("boot token and {USER_DATA_PARAMETER} made"),
-        );
-        self.remember(mac);
-        Some(BootFile { bytes: Arc::from(text.into_bytes()), node: None })
-    }
-
-    pub(super) fn transferred(&mut self, mac: Mac, phase: Phase, step: Step) {
-        self.note(mac, self.now_ms, phase, step, String::new());
     }
 
     pub(super) fn report(&mut self, token: &BootToken, client: Ipv4Addr, report: Report) -> Option<Orders> {
@@ -323,54 +236,6 @@ impl State {
             self.note(mac, at_ms, event.phase, event.step, harmless(&event.detail));
         }
     }
-
-    pub(super) fn user_data_of(&self, token: &BootToken, client: Ipv4Addr) -> Option<UserData> {
-        let node = self.nodes.get(&self.bearer(token, client)?)?;
-        (!node.kept.user_data_done).then(|| self.user_data(node))
-    }
-
-    pub(super) fn user_data_named(&self, name: &str) -> Option<UserData> {
-        self.named(name).map(|node| self.user_data(node))
-    }
-
-    fn user_data(&self, node: &Node) -> UserData {
-        let library = &self.settings.user_data;
-        let facts = Facts {
-            name: node.kept.name.clone(),
-            mac: node.kept.mac,
-            address: self.address(node),
-            role: match node.wish {
-                RoleWish::Manager => "manager",
-                RoleWish::Worker => "worker",
-                RoleWish::Any => "any",
-            },
-            cluster: self.settings.name.clone(),
-            domain: self.settings.domain.clone(),
-            head: self.dhcp.server,
-        };
-        // Never the file that [[node]] names: other nodes may share it.
-        let own = library.own(&node.kept.name);
-        UserData { file: library.file(&node.kept.name, node.user_data.as_deref()), own, facts }
-    }
-
-    pub(super) fn named(&self, name: &str) -> Option<&Node> {
-        self.nodes.values().find(|node| node.kept.name.as_str() == name)
-    }
-
-    pub(super) fn views(&self) -> Vec<NodeView> {
-        let mut views: Vec<NodeView> = self.nodes.values().map(|node| self.view(node)).collect();
-        views.sort_by(|one, other| one.name.cmp(&other.name));
-        views
-    }
-
-    fn view(&self, node: &Node) -> NodeView {
-        node.view(self.address(node), self.role(node))
-    }
-
-    pub(super) fn detail(&self, name: &str) -> Option<NodeDetail> {
-        let node = self.named(name)?;
-        Some(NodeDetail { node: self.view(node), timeline: node.timeline.clone() })
-    }
 }
 
 fn describe(step: Step, detail: &str) -> String {
@@ -381,10 +246,6 @@ fn describe(step: Step, detail: &str) -> String {
         Step::Failed => "failed",
     };
     if detail.is_empty() { word.to_owned() } else { format!("{word}: {detail}") }
-}
-
-fn hash(token: &BootToken) -> Digest {
-    Digest(Sha256::digest(token.expose().as_bytes()).into())
 }
 
 /// Text from a node, without what could steer a terminal, and not longer than is kept.

@@ -2,10 +2,10 @@
 
 use std::net::Ipv4Addr;
 
-use cluster::{BootToken, Mac};
-use netboot::dhcp::{Lease, Leases};
+use cluster::{BootToken, Digest, Mac};
+use sha2::{Digest as _, Sha256};
 
-use super::{State, hash};
+use super::State;
 use crate::store::Write;
 
 impl State {
@@ -21,14 +21,16 @@ impl State {
     /// A report counts as a renewal once half of the lease is over.
     pub(super) fn renew(&mut self, mac: Mac) {
         let lease_ms = u64::from(self.dhcp.lease_secs) * 1_000;
-        let Some(lease) = self.leases.of(mac).copied() else { return };
-        if lease.until_ms > self.now_ms + lease_ms / 2 {
+        if self.leases.of(mac).is_some_and(|lease| lease.until_ms > self.now_ms + lease_ms / 2) {
             return;
         }
-        let renewed = Lease { until_ms: self.now_ms + lease_ms, ..lease };
-        // The leases have no door for this; a rebuild forgets only which addresses were declined lately.
-        let others = self.leases.iter().filter(|other| other.mac != mac).copied();
-        self.leases = Leases::restore(others.chain([renewed]).collect());
-        self.writes.push(Write::Lease(renewed));
+        if let Some(renewed) = self.leases.renew(mac, self.now_ms + lease_ms) {
+            self.writes.push(Write::Lease(renewed));
+        }
     }
+}
+
+/// What is kept of a token: enough to know it again, not enough to use it.
+pub(super) fn hash(token: &BootToken) -> Digest {
+    Digest(Sha256::digest(token.expose().as_bytes()).into())
 }

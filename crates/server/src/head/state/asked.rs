@@ -1,0 +1,62 @@
+//! What the head tells of its nodes: to the operator, and to a node of its user data.
+
+use std::net::Ipv4Addr;
+
+use cluster::BootToken;
+use cluster::swarm::RoleWish;
+use cluster::view::{NodeDetail, NodeView};
+
+use super::State;
+use crate::head::UserData;
+use crate::head::node::Node;
+use crate::user_data::Facts;
+
+impl State {
+    pub(in crate::head) fn user_data_of(&self, token: &BootToken, client: Ipv4Addr) -> Option<UserData> {
+        let node = self.nodes.get(&self.bearer(token, client)?)?;
+        (!node.kept.user_data_done).then(|| self.user_data(node))
+    }
+
+    pub(in crate::head) fn user_data_named(&self, name: &str) -> Option<UserData> {
+        self.named(name).map(|node| self.user_data(node))
+    }
+
+    fn user_data(&self, node: &Node) -> UserData {
+        let library = &self.settings.user_data;
+        let facts = Facts {
+            name: node.kept.name.clone(),
+            mac: node.kept.mac,
+            address: self.address(node),
+            role: match node.wish {
+                RoleWish::Manager => "manager",
+                RoleWish::Worker => "worker",
+                RoleWish::Any => "any",
+            },
+            cluster: self.settings.name.clone(),
+            domain: self.settings.domain.clone(),
+            head: self.dhcp.server,
+        };
+        // Never the file that [[node]] names: other nodes may share it.
+        let own = library.own(&node.kept.name);
+        UserData { file: library.file(&node.kept.name, node.user_data.as_deref()), own, facts }
+    }
+
+    pub(in crate::head) fn named(&self, name: &str) -> Option<&Node> {
+        self.nodes.values().find(|node| node.kept.name.as_str() == name)
+    }
+
+    pub(in crate::head) fn views(&self) -> Vec<NodeView> {
+        let mut views: Vec<NodeView> = self.nodes.values().map(|node| self.view(node)).collect();
+        views.sort_by(|one, other| one.name.cmp(&other.name));
+        views
+    }
+
+    fn view(&self, node: &Node) -> NodeView {
+        node.view(self.address(node), self.role(node))
+    }
+
+    pub(in crate::head) fn detail(&self, name: &str) -> Option<NodeDetail> {
+        let node = self.named(name)?;
+        Some(NodeDetail { node: self.view(node), timeline: node.timeline.clone() })
+    }
+}

@@ -1,0 +1,99 @@
+//! A boot begins: its token, its plan, and the files that its boot loader fetches.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
+
+use cluster::phase::Step;
+use cluster::plan::{NodePlan, USER_DATA_PARAMETER, Wipe};
+use cluster::{BootPlan, BootToken, Mac, Phase};
+use netboot::pxelinux::{self, Wanted};
+
+use super::State;
+use super::bearer::hash;
+use crate::head::BootFile;
+use crate::head::node::Node;
+use crate::store::Write;
+
+impl State {
+    /// A boot begins, if this is not one that goes on; a machine never seen is enrolled.
+    pub(super) fn begin_boot(&mut self, mac: Mac) {
+        let name = self.free_name(mac);
+        let node = self.nodes.entry(mac).or_insert_with(|| Node::new(mac, name));
+        if node.begin_boot(self.now_ms) {
+            let oldest = node.oldest_boot();
+            self.writes.push(Write::Trim(mac, oldest));
+            self.note(mac, self.now_ms, Phase::Address, Step::Started, String::new());
+            self.remember(mac);
+        }
+    }
+
+    pub(in crate::head) fn boot_file(&mut self, path: &str, client: Ipv4Addr) -> Option<BootFile> {
+        let holder = self.leases.holder(client, self.now_ms).map(|lease| lease.mac);
+        let prefix = self.image.system_sha256.to_string();
+        match pxelinux::wanted(path)? {
+            Wanted::Plan(mac) if holder == Some(mac) => self.plan(mac, client),
+            Wanted::Plan(_) => None,
+            Wanted::Kernel(image) if prefix.starts_with(&image) => Some(BootFile {
+                bytes: self.image.kernel.clone(),
+                node: holder.map(|mac| (mac, Phase::Kernel)),
+            }),
+            Wanted::Initramfs(image) if prefix.starts_with(&image) => Some(BootFile {
+                bytes: self.image.initramfs.clone(),
+                node: holder.map(|mac| (mac, Phase::Initramfs)),
+            }),
+            _ => None,
+        }
+    }
+
+    /// Makes a boot token and the boot configuration that carries it.
+    fn plan(&mut self, mac: Mac, client: Ipv4Addr) -> Option<BootFile> {
+        self.begin_boot(mac);
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).inspect_err(|error| tracing::error!("no random bytes: {error}")).ok()?;
+        let token = BootToken::new(random);
+        let head = SocketAddrV4::new(self.dhcp.server, self.settings.network.http_port);
+        let name = self.nodes.get(&mac)?.kept.name.clone();
+        let plan = BootPlan {
+            kernel: pxelinux::kernel_path(&self.image.system_sha256),
+            initramfs: pxelinux::initramfs_path(&self.image.system_sha256),
+            kernel_parameters: self.settings.kernel_parameters.clone(),
+            node: NodePlan {
+                name,
+                address: client,
+                prefix: self.dhcp.prefix,
+                gateway: self.dhcp.router,
+                dns: self.dhcp.dns,
+                head,
+                system: self.image.system_sha256,
+                system_bytes: self.image.system_bytes,
+                wipe: Wipe::Always,
+                user_data_url: format!("http://{head}/boot/{}/user-data", token.expose()),
+                token: token.clone(),
+            },
+        };
+        let text = match pxelinux::render(&plan) {
+            Ok(text) => text,
+            Err(error) => {
+                self.note(mac, self.now_ms, Phase::Plan, Step::Failed, error.to_string());
+                return None;
+            }
+        };
+        let node = self.nodes.get_mut(&mac)?;
+        node.kept.token_hash = Some(hash(&token));
+        node.kept.user_data_done = false;
+        self.note(mac, self.now_ms, Phase::Address, Step::Done, client.to_string());
+        self.note(
+            mac,
+            self.now_ms,
+            Phase::Plan,
+            Step::Done,
+            format!("boot token and {USER_DATA_PARAMETER} made"),
+        );
+        self.remember(mac);
+        Some(BootFile { bytes: Arc::from(text.into_bytes()), node: None })
+    }
+
+    pub(in crate::head) fn transferred(&mut self, mac: Mac, phase: Phase, step: Step) {
+        self.note(mac, self.now_ms, phase, step, String::new());
+    }
+}
