@@ -1,6 +1,10 @@
 //! Who is told what: boots, tokens, user data.
 
+use std::sync::Arc;
+
+use cluster::Digest;
 use cluster::manifest::MANIFEST_FILE;
+use cluster::plan::NodePlan;
 use netboot::dhcp::Request;
 
 use super::*;
