@@ -222,6 +222,9 @@ pub(crate) struct LabNodes {
     /// How many nodes
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=i64::from(lab::network::NODES_LIMIT)))]
     pub(crate) nodes: u8,
+    /// How many cores each board has [default: 4 as a Pi, but not more than this machine has]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=i64::from(lab::spec::CORES_LIMIT)))]
+    pub(crate) cores: Option<u8>,
     /// The lab's name [default: lab, or demo for the demo]
     #[arg(long = "name", value_name = "NAME")]
     pub(crate) name: Option<NodeName>,

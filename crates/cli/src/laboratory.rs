@@ -68,6 +68,7 @@ pub(crate) fn start(
     lab::Lab::up(&Spec {
         place: Place::new(&surroundings.labs, name),
         nodes: arguments.nodes,
+        cores: arguments.cores.unwrap_or_else(lab::spec::default_cores),
         image: std::path::absolute(image).context("finding the image")?,
         program: surroundings.program.clone(),
         cards: surroundings.cards.clone(),

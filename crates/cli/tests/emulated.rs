@@ -112,6 +112,7 @@ fn lab_up(name: &str, nodes: u8) -> Lab {
     let spec = Spec {
         place: Place::new(&base, name.parse().unwrap()),
         nodes,
+        cores: lab::spec::default_cores(),
         image,
         program: PROGRAM.into(),
         cards: "/var/tmp".into(),

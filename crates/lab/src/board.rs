@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use anyhow::Context;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
-use crate::place::Place;
+use crate::spec::Spec;
 use crate::{card, network, qmp};
 
 /// The emulator, from Debian's package `qemu-system-arm`.
@@ -20,6 +20,7 @@ pub(crate) const EMULATOR: &str = "qemu-system-aarch64";
 pub(crate) struct Board {
     pub(crate) name: String,
     pub(crate) number: u8,
+    cores: u8,
     pub(crate) console: PathBuf,
     machine_socket: PathBuf,
     firmware: PathBuf,
@@ -34,9 +35,10 @@ impl Board {
     ///
     /// # Errors
     /// No room for the card.
-    pub(crate) fn new(place: &Place, number: u8, firmware: &Path, cards: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn new(spec: &Spec, number: u8, firmware: &Path) -> anyhow::Result<Self> {
+        let place = &spec.place;
         let name = format!("node{number}");
-        let card = card::blank(cards)?;
+        let card = card::blank(&spec.cards)?;
         // The emulator opens the card through the descriptor that it inherits.
         fcntl(&card, FcntlArg::F_SETFD(FdFlag::empty())).context("handing the card on")?;
         let log =
@@ -47,6 +49,7 @@ impl Board {
             firmware: firmware.to_owned(),
             name,
             number,
+            cores: spec.cores,
             log,
             card,
             emulator: None,
@@ -99,6 +102,7 @@ impl Board {
         let (tap, mac) = (network::tap(self.number), network::mac(self.number));
         let card = self.card.as_raw_fd();
         let options = [
+            ("-smp", self.cores.to_string()),
             ("-bios", self.firmware.display().to_string()),
             ("-chardev", format!("file,id=console,append=on,path={}", comma(&self.console))),
             ("-serial", "chardev:console".to_owned()),
@@ -118,8 +122,7 @@ impl Board {
 }
 
 /// A Pi 3's processor and memory on QEMU's `virt` board.
-const MACHINE: &str =
-    "-M virt -cpu cortex-a53 -smp 4 -m 1024 -accel tcg,thread=multi -nodefaults -display none";
+const MACHINE: &str = "-M virt -cpu cortex-a53 -m 1024 -accel tcg,thread=multi -nodefaults -display none";
 
 /// A path inside one of QEMU's comma-separated arguments.
 fn comma(path: &Path) -> String {

@@ -9,6 +9,17 @@ use serde::{Deserialize, Serialize};
 use crate::network::NODES_LIMIT;
 use crate::place::Place;
 
+/// The most cores of a board: a Pi has four.
+pub const CORES_LIMIT: u8 = 4;
+
+/// How many cores a board has unless somebody says otherwise: four, or as many as this machine has if that is
+/// fewer. An emulated core waits for all others of its board at every flush of the TLB, and one that has no real
+/// core to run on makes that wait long (`docs/measurements.md`).
+pub fn default_cores() -> u8 {
+    let here = std::thread::available_parallelism().map_or(1, usize::from);
+    u8::try_from(here).unwrap_or(CORES_LIMIT).min(CORES_LIMIT)
+}
+
 /// A lab to be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spec {
@@ -16,6 +27,8 @@ pub struct Spec {
     pub place: Place,
     /// How many nodes, 1 to [`NODES_LIMIT`].
     pub nodes: u8,
+    /// How many cores each board has, 1 to [`CORES_LIMIT`].
+    pub cores: u8,
     /// The directory of the image that the nodes boot.
     pub image: PathBuf,
     /// The program `fledermaus`, which is started as the head and as the lab's own processes.
@@ -36,6 +49,11 @@ impl Spec {
             (1..=NODES_LIMIT).contains(&self.nodes),
             "a lab has 1 to {NODES_LIMIT} nodes, not {}",
             self.nodes
+        );
+        anyhow::ensure!(
+            (1..=CORES_LIMIT).contains(&self.cores),
+            "a board has 1 to {CORES_LIMIT} cores, not {}",
+            self.cores
         );
         require_program(crate::board::EMULATOR, "qemu-system-arm")?;
         require_program("ip", "iproute2")?;

@@ -113,7 +113,7 @@ impl Rack {
     /// Makes all cards first, so that the boards start together.
     fn power_on(spec: &Spec, head: Head) -> anyhow::Result<Self> {
         let firmware = spec.firmware()?;
-        let make = |number| Board::new(&spec.place, number, &firmware, &spec.cards);
+        let make = |number| Board::new(spec, number, &firmware);
         let boards = (1..=spec.nodes).map(make).collect::<anyhow::Result<Vec<_>>>()?;
         let mut rack = Self { name: spec.place.name().to_owned(), head, boards, powered_on_ms: now_ms() };
         rack.boards.iter_mut().try_for_each(Board::power_on)?;
