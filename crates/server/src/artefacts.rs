@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,8 +19,9 @@ const MEMORY_LIMIT: u64 = 256 * 1024 * 1024;
 pub(crate) struct Image {
     pub(crate) kernel: Arc<[u8]>,
     pub(crate) initramfs: Arc<[u8]>,
-    /// Where the system image lies.
-    pub(crate) system: PathBuf,
+    /// The system image. It stays open: an image that is composed anew into the same directory is another file,
+    /// and its bytes must not be served under this one's digest.
+    pub(crate) system: Arc<File>,
     pub(crate) system_sha256: Digest,
     pub(crate) system_bytes: u64,
 }
@@ -45,7 +47,15 @@ impl Image {
             std::io::copy(&mut file, &mut hash).with_context(|| format!("reading {}", system.display()))?;
         verify(&system, &manifest.system, bytes, hash.finalize().into())?;
         let (system_sha256, system_bytes) = (manifest.system.sha256, bytes);
-        Ok(Self { kernel, initramfs, system, system_sha256, system_bytes })
+        Ok(Self { kernel, initramfs, system: Arc::new(file), system_sha256, system_bytes })
+    }
+}
+
+impl Image {
+    /// A path that opens the system image as it was verified, whatever lies in its directory by now (proc(5),
+    /// `/proc/pid/fd`).
+    pub(crate) fn system_path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.system.as_raw_fd()))
     }
 }
 

@@ -34,6 +34,17 @@ pub(crate) enum Enrolment {
     Any,
 }
 
+impl Enrolment {
+    /// Whether a machine that the configuration does not name becomes a node.
+    pub(crate) fn welcomes(self, mac: Mac) -> bool {
+        match self {
+            Self::Pi => mac.is_raspberry_pi(),
+            Self::Never => false,
+            Self::Any => true,
+        }
+    }
+}
+
 /// A node that the configuration names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NodeSettings {
@@ -57,83 +68,111 @@ pub(crate) struct Settings {
     pub(crate) user_data: Library,
     pub(crate) managers: usize,
     pub(crate) nodes: Vec<NodeSettings>,
-    file: PathBuf,
 }
 
-/// Reads the configuration. `interface` and `image_dir` come from the command line and win.
+/// Reads the configuration and finds its network. `interface` and `image_dir` come from the command line and win.
 ///
 /// # Errors
-/// [`Mistakes`], or that the file cannot be read.
+/// [`Mistakes`], all of them; that the file cannot be read; that no interface is named, or the command line's has
+/// no address.
 pub(crate) fn read(
     file: &Path,
     interface: Option<&str>,
     image_dir: Option<&Path>,
-) -> anyhow::Result<Settings> {
+) -> anyhow::Result<(Settings, Resolved)> {
     let text = std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    let mut settings = parse(file, &text)?;
-    if let Some(interface) = interface {
-        settings.network.interface = Some(interface.to_owned());
-    }
+    let mut reader = Reader::new(file, &text);
+    let mut settings = settings(&mut reader);
     if let Some(image_dir) = image_dir {
         settings.image_dir = image_dir.to_owned();
     }
-    Ok(settings)
+    settings.check_user_data(&mut reader);
+    let found = settings.find_network(&mut reader, interface);
+    if let Ok(network) = &found {
+        settings.network.check(&mut reader, network);
+        settings.check_addresses(&mut reader, network);
+    }
+    let settings = reader.finish(settings)?;
+    Ok((settings, found.map_err(anyhow::Error::msg)?))
 }
 
-/// Checks a configuration's text.
+/// Checks a configuration's text, as far as that needs no network and no other file.
+#[cfg(test)]
 pub(crate) fn parse(file: &Path, text: &str) -> Result<Settings, Mistakes> {
     let mut reader = Reader::new(file, text);
-    let top = reader.top(&["name", "domain", "network", "image", "boot", "user_data", "swarm", "node"]);
-    let name = reader.parsed::<NodeName>(&top, "name").map_or("fledermaus".to_owned(), String::from);
-    let domain = domain(&mut reader, &top);
-    let network = network::read(&mut reader, &top);
-    let enrolment = network::enrolment(&mut reader, &top);
-    let image = reader.table(&top, "image", &["dir"]);
-    let image_dir = reader.text(&image, "dir").map_or("image".to_owned(), |dir| dir.name);
-    let kernel_parameters = kernel_parameters(&mut reader, &top);
-    let user_data = library(&mut reader, &top);
-    let managers = managers(&mut reader, &top);
-    let nodes = nodes(&mut reader, &top);
-    let settings = Settings {
-        name,
-        domain,
-        network,
-        enrolment,
-        image_dir: reader.folder().join(image_dir),
-        kernel_parameters,
-        user_data,
-        managers,
-        nodes,
-        file: file.to_owned(),
-    };
+    let settings = settings(&mut reader);
     reader.finish(settings)
 }
 
+fn settings(reader: &mut Reader) -> Settings {
+    let top = reader.top(&["name", "domain", "network", "image", "boot", "user_data", "swarm", "node"]);
+    let image = reader.table(&top, "image", &["dir"]);
+    let image_dir = reader.text(&image, "dir").map_or("image".to_owned(), |dir| dir.name);
+    Settings {
+        name: reader.parsed::<NodeName>(&top, "name").map_or("fledermaus".to_owned(), String::from),
+        domain: domain(reader, &top),
+        network: network::read(reader, &top),
+        enrolment: network::enrolment(reader, &top),
+        image_dir: reader.folder().join(image_dir),
+        kernel_parameters: kernel_parameters(reader, &top),
+        user_data: library(reader, &top),
+        managers: managers(reader, &top),
+        nodes: nodes(reader, &top),
+    }
+}
+
 impl Settings {
-    /// Checks what can be checked only once the network is known.
-    pub(crate) fn check_against(&self, network: &Resolved) -> Result<(), Mistakes> {
-        let text = String::new();
-        let mut reader = Reader::new(&self.file, &text);
-        for node in &self.nodes {
-            let Some(address) = node.address else { continue };
-            if network.pool.contains(&address) {
-                let (first, last) = (network.pool.start(), network.pool.end());
-                reader.mistake(node.line, format!("`address` of {}: {address} is in the pool {first}-{last}: take one outside, or set `pool`", node.name));
-            } else if !network.contains(address)
-                || address == network.address
-                || Some(address) == self.network.router
-            {
-                let own = format!("{}/{}", network.address, network.prefix);
-                reader.mistake(
-                    node.line,
-                    format!(
-                        "`address` of {}: {address} is no free address of the head's network {own}",
-                        node.name
-                    ),
-                );
+    /// Finds the interface's address. A mistake in the file is noted; what else is wrong is the error.
+    fn find_network(&self, reader: &mut Reader, interface: Option<&str>) -> Result<Resolved, String> {
+        let name = interface.or(self.network.interface.as_ref().map(|named| named.name.as_str())).ok_or(
+            "no interface is named: add --interface, or `interface` in [network] of cluster.toml".to_owned(),
+        )?;
+        match network::address_of(name, self.network.address) {
+            Ok(address) => Ok(self.network.on(name.to_owned(), address)),
+            Err(wrong) => {
+                if let (None, Some(named)) = (interface, &self.network.interface) {
+                    reader.mistake(named.line, format!("`interface`: {wrong}"));
+                }
+                Err(format!("--interface: {wrong}"))
             }
         }
-        reader.finish(())
+    }
+
+    /// The templates that are named have to be there: a node would ask for them for ever.
+    fn check_user_data(&self, reader: &mut Reader) {
+        let Library { directory, default, line } = &self.user_data;
+        let named = self.nodes.iter().filter_map(|node| Some((node.user_data.as_ref()?, node.line)));
+        for (file, line) in std::iter::once((default, *line)).chain(named) {
+            let path = directory.join(file);
+            if !path.is_file() {
+                let text =
+                    format!("the user data {} is not there: write it, or name another", path.display());
+                reader.mistake(line.max(1), text);
+            }
+        }
+    }
+
+    /// Fixed addresses have to be free ones of the network.
+    fn check_addresses(&self, reader: &mut Reader, network: &Resolved) {
+        for node in &self.nodes {
+            let Some(address) = node.address else { continue };
+            let router = self.network.router.as_ref().map(|router| router.value);
+            let free = network.contains(address) && address != network.address && Some(address) != router;
+            let name = &node.name;
+            if !free {
+                let (own, prefix) = (network.address, network.prefix);
+                let text = format!(
+                    "`address` of {name}: {address} is no free address of the head's network {own}/{prefix}"
+                );
+                reader.mistake(node.line, text);
+            } else if network.pool.contains(&address) {
+                let (first, last) = (network.pool.start(), network.pool.end());
+                let text = format!(
+                    "`address` of {name}: {address} is in the pool {first}-{last}: take one outside, or set `pool`"
+                );
+                reader.mistake(node.line, text);
+            }
+        }
     }
 }
 
@@ -173,7 +212,7 @@ fn library<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Library {
     let table = reader.table(top, "user_data", &["dir", "default"]);
     let directory = reader.text(&table, "dir").map_or("user-data".to_owned(), |dir| dir.name);
     let default = file_name(reader, &table, "default").unwrap_or("default.sh".to_owned());
-    Library { directory: reader.folder().join(directory), default }
+    Library { directory: reader.folder().join(directory), default, line: table.line() }
 }
 
 /// The name of a file in the user data directory: no way out of it.
@@ -249,8 +288,9 @@ mod tests {
     #[test]
     fn the_example_is_valid() {
         let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../example/cluster.toml"));
-        let settings = read(file, None, None).expect("the example is valid");
-        assert!(settings.user_data.directory.join(&settings.user_data.default).is_file());
+        // Every machine has the interface lo; the one that a user would name may be missing here.
+        let (settings, _) = read(file, Some("lo"), None).expect("the example is valid");
+        assert_eq!(settings.network.http_port, 8080);
     }
 
     #[test]
@@ -278,6 +318,30 @@ mod tests {
         ] {
             assert!(mistakes.contains(part), "{part} in:\n{mistakes}");
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_the_network_or_is_not_there_is_reported_with_the_rest() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("cluster.toml");
+        let text = "[network]\ninterface = \"lo\"\naddress = \"10.78.0.1/24\"\npool = \"10.79.0.9-10.79.0.20\"\n\
+                    router = \"10.79.0.1\"\nleases = 3\n[[node]]\nname = \"a\"\nmac = \"b8:27:eb:00:00:01\"\n\
+                    address = \"10.78.0.1\"\n";
+        std::fs::write(&file, text).expect("written");
+        let mistakes = read(&file, None, None).map(drop).expect_err("wrong");
+        let mistakes = mistakes.downcast_ref::<Mistakes>().expect("the file's mistakes").to_string();
+        for part in [
+            ":1: the user data",
+            ":4: `pool`: 10.79.0.9-10.79.0.20 is not inside the head's network 10.78.0.1/24",
+            ":5: `router`: 10.79.0.1 is no other machine",
+            ":6: `leases` is no key here",
+            ":7: `address` of a: 10.78.0.1 is no free address",
+        ] {
+            assert!(mistakes.contains(part), "{part} in:\n{mistakes}");
+        }
+        std::fs::write(&file, "[network]\ninterface = \"nowhere0\"\n").expect("written");
+        let mistakes = read(&file, None, None).map(drop).expect_err("wrong").to_string();
+        assert!(mistakes.contains(":2: `interface`: there is no nowhere0; there are"), "{mistakes}");
     }
 
     #[test]

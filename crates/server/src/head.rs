@@ -59,7 +59,7 @@ type Job = Box<dyn FnOnce(&mut State) -> Box<dyn FnOnce() + Send> + Send>;
 pub(crate) struct Head {
     jobs: mpsc::Sender<Job>,
     zone: watch::Receiver<Arc<Zone>>,
-    system: Arc<(std::path::PathBuf, cluster::Digest)>,
+    image: Image,
 }
 
 impl Head {
@@ -71,12 +71,11 @@ impl Head {
         store: Store,
     ) -> anyhow::Result<(Self, JoinHandle<anyhow::Result<()>>)> {
         let memory = store.load().await.context("reading the state of the last run")?;
-        let system = Arc::new((image.system.clone(), image.system_sha256));
-        let state = State::new(settings, network, image, memory)?;
+        let state = State::new(settings, network, image.clone(), memory)?;
         let (jobs, queue) = mpsc::channel(QUEUE_LIMIT);
         let (zone_sender, zone) = watch::channel(Arc::new(state.zone()));
         let keeper = tokio::spawn(keep(state, store, queue, zone_sender));
-        Ok((Self { jobs, zone, system }, keeper))
+        Ok((Self { jobs, zone, image }, keeper))
     }
 
     /// Answers a DHCP request. The lease is on disk when this returns.
@@ -104,9 +103,9 @@ impl Head {
         self.zone.borrow().clone()
     }
 
-    /// Where the system image lies, and its digest.
-    pub(crate) fn system(&self) -> (&std::path::Path, cluster::Digest) {
-        (&self.system.0, self.system.1)
+    /// The image that is served.
+    pub(crate) fn image(&self) -> &Image {
+        &self.image
     }
 
     /// A node's report; `None` if the token is not of a boot at that address.

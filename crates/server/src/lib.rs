@@ -41,9 +41,8 @@ pub struct Options {
 /// [`config::Mistakes`] if the configuration is wrong; otherwise a sentence that says what to do. Nothing is
 /// served before everything is bound.
 pub async fn serve(options: Options) -> anyhow::Result<()> {
-    let settings = config::read(&options.config, options.interface.as_deref(), options.image_dir.as_deref())?;
-    let network = settings.network.resolve()?;
-    settings.check_against(&network)?;
+    let (settings, network) =
+        config::read(&options.config, options.interface.as_deref(), options.image_dir.as_deref())?;
     let image = Image::open(&settings.image_dir)?;
     std::fs::create_dir_all(&options.state_dir)
         .with_context(|| format!("making the state directory {}", options.state_dir.display()))?;

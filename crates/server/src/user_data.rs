@@ -31,6 +31,8 @@ pub(crate) struct Facts {
 pub(crate) struct Library {
     pub(crate) directory: PathBuf,
     pub(crate) default: String,
+    /// Where the configuration names them.
+    pub(crate) line: usize,
 }
 
 impl Library {

@@ -3,7 +3,6 @@
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
-use anyhow::{Context, bail};
 use cluster::configuration::{Named, Reader, Table};
 use cluster::plan::netmask;
 
@@ -16,13 +15,20 @@ const LEASE_RANGE: RangeInclusive<u32> = 600..=31_536_000;
 
 const KEYS: &[&str] = &["interface", "address", "router", "pool", "enrolment", "lease_secs", "http_port"];
 
+/// A value with the line where it stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed<T> {
+    pub(crate) value: T,
+    pub(super) line: usize,
+}
+
 /// The network as far as the file says.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Network {
-    pub(crate) interface: Option<String>,
-    pub(crate) address: Option<(Ipv4Addr, u8)>,
-    pub(crate) router: Option<Ipv4Addr>,
-    pub(crate) pool: Option<RangeInclusive<Ipv4Addr>>,
+    pub(super) interface: Option<Named>,
+    pub(super) address: Option<(Ipv4Addr, u8)>,
+    pub(crate) router: Option<Placed<Ipv4Addr>>,
+    pub(super) pool: Option<Placed<RangeInclusive<Ipv4Addr>>>,
     pub(crate) lease_secs: u32,
     pub(crate) http_port: u16,
 }
@@ -48,9 +54,9 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Network {
     let table = reader.table(top, "network", KEYS);
     let address = reader.text(&table, "address").and_then(|text| interface_address(reader, &text));
     Network {
-        interface: reader.text(&table, "interface").map(|interface| interface.name),
+        interface: reader.text(&table, "interface"),
         address,
-        router: reader.parsed(&table, "router"),
+        router: reader.text(&table, "router").and_then(|text| router(reader, &text)),
         pool: reader.text(&table, "pool").and_then(|text| pool(reader, &text)),
         lease_secs: reader.number(&table, "lease_secs", LEASE_RANGE).unwrap_or(LEASE_SECS),
         http_port: reader
@@ -90,7 +96,18 @@ fn interface_address(reader: &mut Reader, text: &Named) -> Option<(Ipv4Addr, u8)
     parsed
 }
 
-fn pool(reader: &mut Reader, text: &Named) -> Option<RangeInclusive<Ipv4Addr>> {
+fn router(reader: &mut Reader, text: &Named) -> Option<Placed<Ipv4Addr>> {
+    let value = text.name.parse().ok();
+    if value.is_none() {
+        reader.mistake(
+            text.line,
+            format!("`router`: `{}` is no address: write it as \"10.78.0.254\"", text.name),
+        );
+    }
+    Some(Placed { value: value?, line: text.line })
+}
+
+fn pool(reader: &mut Reader, text: &Named) -> Option<Placed<RangeInclusive<Ipv4Addr>>> {
     let ends = text.name.split_once('-');
     let parsed: Option<(Ipv4Addr, Ipv4Addr)> =
         ends.and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
@@ -101,7 +118,7 @@ fn pool(reader: &mut Reader, text: &Named) -> Option<RangeInclusive<Ipv4Addr>> {
         );
         return None;
     };
-    Some(first..=last)
+    Some(Placed { value: first..=last, line: text.line })
 }
 
 fn hosts(address: Ipv4Addr, prefix: u8) -> RangeInclusive<Ipv4Addr> {
@@ -111,27 +128,26 @@ fn hosts(address: Ipv4Addr, prefix: u8) -> RangeInclusive<Ipv4Addr> {
 }
 
 impl Network {
-    /// Adds what the interface knows.
-    ///
-    /// # Errors
-    /// The interface is not named, not there, or has no address.
-    pub(crate) fn resolve(&self) -> anyhow::Result<Resolved> {
-        let Some(interface) = self.interface.clone() else {
-            bail!("no interface is named: add --interface, or `interface` in [network] of cluster.toml");
-        };
-        let (address, prefix) = match self.address {
-            Some(address) => address,
-            None => address_of(&interface)?,
-        };
-        let all = hosts(address, prefix);
-        let pool = match &self.pool {
-            Some(pool) if all.contains(pool.start()) && all.contains(pool.end()) => pool.clone(),
-            Some(pool) => {
-                bail!("`pool` {}-{} is not inside the network {address}/{prefix}", pool.start(), pool.end())
-            }
-            None => upper_half(&all),
-        };
-        Ok(Resolved { interface, address, prefix, pool })
+    /// The network on an interface whose own address is known.
+    pub(crate) fn on(&self, interface: String, (address, prefix): (Ipv4Addr, u8)) -> Resolved {
+        let pool =
+            self.pool.as_ref().map_or_else(|| upper_half(&hosts(address, prefix)), |pool| pool.value.clone());
+        Resolved { interface, address, prefix, pool }
+    }
+
+    /// Notes what does not fit the network that was found.
+    pub(super) fn check(&self, reader: &mut Reader, network: &Resolved) {
+        let own = format!("the head's network {}/{}", network.address, network.prefix);
+        if let Some(Placed { value: pool, line }) = &self.pool
+            && !(network.contains(*pool.start()) && network.contains(*pool.end()))
+        {
+            reader.mistake(*line, format!("`pool`: {}-{} is not inside {own}", pool.start(), pool.end()));
+        }
+        if let Some(Placed { value: router, line }) = self.router
+            && !(network.contains(router) && router != network.address)
+        {
+            reader.mistake(line, format!("`router`: {router} is no other machine of {own}"));
+        }
     }
 }
 
@@ -141,25 +157,30 @@ fn upper_half(all: &RangeInclusive<Ipv4Addr>) -> RangeInclusive<Ipv4Addr> {
     Ipv4Addr::from_bits(first + (last - first) / 2 + 1)..=*all.end()
 }
 
-fn address_of(interface: &str) -> anyhow::Result<(Ipv4Addr, u8)> {
-    let all = nix::ifaddrs::getifaddrs().context("reading the machine's interfaces")?;
+/// The address of an interface that has to be there: the one that is wished for, else its first; or what is wrong.
+pub(super) fn address_of(interface: &str, wish: Option<(Ipv4Addr, u8)>) -> Result<(Ipv4Addr, u8), String> {
+    let all =
+        nix::ifaddrs::getifaddrs().map_err(|error| format!("reading the machine's interfaces: {error}"))?;
     let mut names = Vec::new();
     for entry in all {
         let ip = |address: Option<nix::sys::socket::SockaddrStorage>| Some(address?.as_sockaddr_in()?.ip());
-        if let (true, Some(address), Some(mask)) =
-            (entry.interface_name == interface, ip(entry.address), ip(entry.netmask))
+        if let (true, None, Some(address), Some(mask)) =
+            (entry.interface_name == interface, wish, ip(entry.address), ip(entry.netmask))
         {
-            let prefix = u8::try_from(mask.to_bits().leading_ones()).context("a netmask has 32 bits")?;
-            return Ok((address, prefix));
+            // A mask of 32 bits has no more than 32 leading ones.
+            return Ok((address, mask.to_bits().leading_ones() as u8));
         }
         names.push(entry.interface_name);
+    }
+    if let Some(address) = wish.filter(|_| names.iter().any(|name| name == interface)) {
+        return Ok(address);
     }
     names.sort();
     names.dedup();
     if names.iter().any(|name| name == interface) {
-        bail!(
-            "the interface {interface} has no IPv4 address: give it one with `ip address add 10.78.0.1/24 dev {interface}`"
-        );
+        return Err(format!(
+            "{interface} has no IPv4 address: give it one with `ip address add 10.78.0.1/24 dev {interface}`"
+        ));
     }
-    bail!("there is no interface {interface}; there are {}", names.join(", "));
+    Err(format!("there is no {interface}; there are {}", names.join(", ")))
 }

@@ -14,6 +14,9 @@ const BOOTS_KEPT: u64 = 5;
 /// The most lines that one boot's timeline takes.
 const LINES_LIMIT: usize = 300;
 
+/// A boot that takes longer than this has failed as far as others are concerned, in milliseconds.
+const BOOT_LIMIT_MS: u64 = 10 * 60 * 1_000;
+
 /// Lines for the same step this close together are one that was sent twice, in milliseconds: the two clocks
 /// do not agree to the millisecond.
 const REPEAT_MS: u64 = 250;
@@ -106,6 +109,12 @@ impl Node {
         let oldest = self.kept.boot.saturating_sub(BOOTS_KEPT - 1);
         self.timeline.retain(|line| line.boot >= oldest);
         true
+    }
+
+    /// Whether the node is on its way to Ready.
+    pub(crate) fn is_booting(&self, now_ms: u64) -> bool {
+        let began = self.kept.boot_began_ms.filter(|_| self.kept.ready_at_ms.is_none());
+        began.is_some_and(|began_ms| now_ms < began_ms + BOOT_LIMIT_MS)
     }
 
     /// The oldest boot whose lines are kept.

@@ -7,7 +7,7 @@ mod boot;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use anyhow::Context;
@@ -21,7 +21,7 @@ use netboot::dns::Zone;
 use super::node::Node;
 use super::stack::Stack;
 use crate::artefacts::Image;
-use crate::config::{Enrolment, Resolved, Settings};
+use crate::config::{Resolved, Settings};
 use crate::store::{Memory, Write};
 
 /// The most nodes that enrol by themselves; more are strangers, so that nobody fills the store.
@@ -44,6 +44,8 @@ pub(super) struct State {
     pub(super) stacks: BTreeMap<String, Stack>,
     pub(super) writes: Vec<Write>,
     zone_changed: bool,
+    /// The nodes that the managers last saw Ready.
+    pub(super) ready: BTreeSet<Mac>,
 }
 
 impl State {
@@ -57,7 +59,7 @@ impl State {
         let dhcp = dhcp::Settings {
             server: network.address,
             prefix: network.prefix,
-            router: settings.network.router,
+            router: settings.network.router.as_ref().map(|router| router.value),
             dns: network.address,
             domain: settings.domain.clone(),
             lease_secs: settings.network.lease_secs,
@@ -75,6 +77,7 @@ impl State {
             stacks: memory.stacks.into_iter().map(|stack| (stack.name.clone(), stack)).collect(),
             writes: Vec::new(),
             zone_changed: false,
+            ready: BTreeSet::new(),
             settings,
         };
         for (mac, line) in memory.timelines {
@@ -97,6 +100,22 @@ impl State {
             node.fixed = settings.address;
             node.wish = settings.role;
             node.user_data = settings.user_data;
+        }
+        let configured: BTreeSet<Mac> = self.settings.nodes.iter().map(|node| node.mac).collect();
+        // A node that the configuration named once is one that enrolled by itself now, if it may.
+        let may_stay = |mac: &Mac| configured.contains(mac) || self.settings.enrolment.welcomes(*mac);
+        self.nodes.retain(|mac, _| may_stay(mac));
+        // A name that the configuration gives is taken from the machine that had it.
+        let named = |name: &NodeName| self.settings.nodes.iter().any(|node| node.name == *name);
+        let others = self.nodes.iter().filter(|(mac, _)| !configured.contains(mac));
+        let renamed: Vec<Mac> =
+            others.filter(|(_, node)| named(&node.kept.name)).map(|(mac, _)| *mac).collect();
+        for mac in renamed {
+            let name = self.free_name(mac);
+            if let Some(node) = self.nodes.get_mut(&mac) {
+                node.kept.name = name;
+            }
+            self.remember(mac);
         }
     }
 
@@ -123,9 +142,9 @@ impl State {
             head: self.dhcp.server,
             nodes: nodes.collect(),
             swarm: self
-                .nodes
-                .values()
-                .filter(|node| self.is_ready(node))
+                .ready
+                .iter()
+                .filter_map(|mac| self.nodes.get(mac))
                 .filter_map(|node| self.address(node))
                 .collect(),
         }
@@ -159,12 +178,7 @@ impl State {
         if let Some(node) = self.nodes.get(&mac) {
             return Standing::Node { fixed: node.fixed };
         }
-        let welcome = match self.settings.enrolment {
-            Enrolment::Pi => mac.is_raspberry_pi(),
-            Enrolment::Never => false,
-            Enrolment::Any => true,
-        };
-        if welcome && self.nodes.len() < NODES_LIMIT {
+        if self.settings.enrolment.welcomes(mac) && self.nodes.len() < NODES_LIMIT {
             Standing::Node { fixed: None }
         } else {
             Standing::Stranger
@@ -213,7 +227,7 @@ impl State {
         }
         self.tend_swarm();
         let node = self.nodes.get(&mac)?;
-        let busy = self.nodes.values().any(|node| node.kept.boot > 0 && node.kept.ready_at_ms.is_none())
+        let busy = self.nodes.values().any(|node| node.is_booting(now_ms))
             || !node.orders.is_empty()
             || !self.held.is_empty();
         let report_in_ms = if busy { BUSY_REPORT_MS } else { QUIET_REPORT_MS };

@@ -126,6 +126,15 @@ impl State {
     }
 
     fn note_ready(&mut self) {
+        // With no manager to ask, the last answer stands: names that stay are better than none.
+        if self.council().is_some() {
+            let ready =
+                self.nodes.values().filter(|node| self.is_ready(node)).map(|node| node.kept.mac).collect();
+            if self.ready != ready {
+                self.ready = ready;
+                self.zone_changes();
+            }
+        }
         let new = |node: &&Node| node.kept.ready_at_ms.is_none() && node.kept.reboot != Reboot::Wanted;
         let ready: Vec<Mac> = self
             .nodes

@@ -40,11 +40,11 @@ pub(crate) fn app(head: Head) -> Router {
 
 /// The system image; ranges are answered (RFC 9110 section 14).
 async fn system(State(head): State<Head>, Path(digest): Path<String>, request: Request) -> Response {
-    let (file, own) = head.system();
-    if digest != own.to_string() {
+    let image = head.image();
+    if digest != image.system_sha256.to_string() {
         return StatusCode::NOT_FOUND.into_response();
     }
-    let service = ServeFile::new(file).with_buf_chunk_size(READ_BYTES);
+    let service = ServeFile::new(image.system_path()).with_buf_chunk_size(READ_BYTES);
     service.oneshot(request).await.into_response()
 }
 
