@@ -139,6 +139,11 @@ impl<'a> Reader<'a> {
         tables
     }
 
+    /// The line where a key's value stands, from 1; the table's own if the key is not there.
+    pub fn line_of(&self, table: &Table<'a>, key: &str) -> usize {
+        self.value(table, key).map_or(table.line, |(_, line)| line)
+    }
+
     /// A string.
     pub fn text(&mut self, table: &Table<'a>, key: &str) -> Option<Named> {
         let (value, line) = self.value(table, key)?;

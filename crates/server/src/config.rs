@@ -62,7 +62,6 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) domain: String,
     pub(crate) network: Network,
-    pub(crate) enrolment: Enrolment,
     pub(crate) image_dir: PathBuf,
     pub(crate) kernel_parameters: String,
     pub(crate) user_data: Library,
@@ -112,7 +111,6 @@ fn settings(reader: &mut Reader) -> Settings {
         name: reader.parsed::<NodeName>(&top, "name").map_or("fledermaus".to_owned(), String::from),
         domain: domain(reader, &top),
         network: network::read(reader, &top),
-        enrolment: network::enrolment(reader, &top),
         image_dir: reader.folder().join(image_dir),
         kernel_parameters: kernel_parameters(reader, &top),
         user_data: library(reader, &top),
@@ -233,7 +231,7 @@ fn managers<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> usize {
             "`managers` must be odd: {managers} managers bear the loss of no more than {}",
             managers - 1
         );
-        reader.mistake(table.line(), text);
+        reader.mistake(reader.line_of(&table, "managers"), text);
     }
     managers as usize
 }
@@ -308,6 +306,7 @@ mod tests {
         let mistakes = parse(Path::new("cluster.toml"), text).expect_err("wrong").to_string();
         for part in [
             "cluster.toml:1: `nmae` is no key here: write one of name, domain",
+            "cluster.toml:6: `managers`",
             "cluster.toml:3: `http_port` takes a whole number from 1 to 65535",
             "cluster.toml:4: `pool`",
             "`managers` must be odd",
@@ -339,6 +338,7 @@ mod tests {
         ] {
             assert!(mistakes.contains(part), "{part} in:\n{mistakes}");
         }
+        assert_eq!(mistakes.lines().count(), 5, "each once:\n{mistakes}");
         std::fs::write(&file, "[network]\ninterface = \"nowhere0\"\n").expect("written");
         let mistakes = read(&file, None, None).map(drop).expect_err("wrong").to_string();
         assert!(mistakes.contains(":2: `interface`: there is no nowhere0; there are"), "{mistakes}");

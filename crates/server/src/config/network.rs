@@ -23,12 +23,13 @@ pub(crate) struct Placed<T> {
 }
 
 /// The network as far as the file says.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Network {
     pub(super) interface: Option<Named>,
     pub(super) address: Option<(Ipv4Addr, u8)>,
     pub(crate) router: Option<Placed<Ipv4Addr>>,
     pub(super) pool: Option<Placed<RangeInclusive<Ipv4Addr>>>,
+    pub(crate) enrolment: Enrolment,
     pub(crate) lease_secs: u32,
     pub(crate) http_port: u16,
 }
@@ -58,6 +59,7 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Network {
         address,
         router: reader.text(&table, "router").and_then(|text| router(reader, &text)),
         pool: reader.text(&table, "pool").and_then(|text| pool(reader, &text)),
+        enrolment: enrolment(reader, &table),
         lease_secs: reader.number(&table, "lease_secs", LEASE_RANGE).unwrap_or(LEASE_SECS),
         http_port: reader
             .number(&table, "http_port", 1..=65_535)
@@ -66,10 +68,8 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Network {
     }
 }
 
-/// Reads who becomes a node.
-pub(super) fn enrolment<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Enrolment {
-    let table = reader.table(top, "network", KEYS);
-    match reader.text(&table, "enrolment") {
+fn enrolment<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Enrolment {
+    match reader.text(table, "enrolment") {
         None => Enrolment::Pi,
         Some(Named { name, line }) => match name.as_str() {
             "pi" => Enrolment::Pi,

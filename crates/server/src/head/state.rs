@@ -103,7 +103,7 @@ impl State {
         }
         let configured: BTreeSet<Mac> = self.settings.nodes.iter().map(|node| node.mac).collect();
         // A node that the configuration named once is one that enrolled by itself now, if it may.
-        let may_stay = |mac: &Mac| configured.contains(mac) || self.settings.enrolment.welcomes(*mac);
+        let may_stay = |mac: &Mac| configured.contains(mac) || self.settings.network.enrolment.welcomes(*mac);
         self.nodes.retain(|mac, _| may_stay(mac));
         // A name that the configuration gives is taken from the machine that had it.
         let named = |name: &NodeName| self.settings.nodes.iter().any(|node| node.name == *name);
@@ -178,7 +178,7 @@ impl State {
         if let Some(node) = self.nodes.get(&mac) {
             return Standing::Node { fixed: node.fixed };
         }
-        if self.settings.enrolment.welcomes(mac) && self.nodes.len() < NODES_LIMIT {
+        if self.settings.network.enrolment.welcomes(mac) && self.nodes.len() < NODES_LIMIT {
             Standing::Node { fixed: None }
         } else {
             Standing::Stranger
