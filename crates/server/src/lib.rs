@@ -13,6 +13,7 @@ mod store;
 mod user_data;
 
 use std::net::SocketAddrV4;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -44,7 +45,11 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
     let (settings, network) =
         config::read(&options.config, options.interface.as_deref(), options.image_dir.as_deref())?;
     let image = Image::open(&settings.image_dir)?;
-    std::fs::create_dir_all(&options.state_dir)
+    // Leases and user data's rights are nobody else's business.
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&options.state_dir)
         .with_context(|| format!("making the state directory {}", options.state_dir.display()))?;
     let store = Store::open(&options.state_dir).await?;
 

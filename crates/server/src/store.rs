@@ -3,7 +3,7 @@
 //! Writes come in batches, one transaction each: whoever was promised something waits for one flush that
 //! serves all. The file is in WAL mode with `synchronous = FULL`: a commit is on disk when it returns.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use cluster::Mac;
@@ -52,6 +52,7 @@ pub(crate) struct Memory {
 #[derive(Debug)]
 pub(crate) struct Store {
     pool: Pool<Sqlite>,
+    path: PathBuf,
 }
 
 impl Store {
@@ -68,12 +69,16 @@ impl Store {
         let version: i64 = sqlx::query("PRAGMA user_version").fetch_one(&pool).await?.try_get(0)?;
         match version {
             0 => {
-                sqlx::raw_sql(SCHEMA).execute(&pool).await.context("making the state's tables")?;
+                // All or nothing: a full disk leaves a file that the next start can begin with.
+                let mut whole = pool.begin().await?;
+                let made = sqlx::raw_sql(SCHEMA).execute(&mut *whole).await;
+                made.map_err(|error| explain(error, &path))?;
+                whole.commit().await.map_err(|error| explain(error, &path))?;
             }
             SCHEMA_VERSION => {}
             _ => anyhow::bail!("{} was written by a newer fledermaus (schema {version})", path.display()),
         }
-        Ok(Self { pool })
+        Ok(Self { pool, path })
     }
 
     /// Reads everything.
@@ -105,7 +110,14 @@ impl Store {
         if batch.is_empty() {
             return Ok(());
         }
-        let mut transaction = self.pool.begin().await.context("beginning a transaction")?;
+        self.write_all(batch).await.map_err(|error| match error.downcast() {
+            Ok(error) => explain(error, &self.path),
+            Err(other) => other,
+        })
+    }
+
+    async fn write_all(&self, batch: &[Write]) -> anyhow::Result<()> {
+        let mut transaction = self.pool.begin().await?;
         for write in batch {
             let query = match write {
                 Write::Lease(lease) => {
@@ -136,10 +148,24 @@ impl Store {
                         .bind(serde_json::to_string(stack)?)
                 }
             };
-            query.execute(&mut *transaction).await.context("writing the state")?;
+            query.execute(&mut *transaction).await?;
         }
-        transaction.commit().await.context("writing the state to disk")
+        transaction.commit().await?;
+        Ok(())
     }
+}
+
+/// What the store's file says, and what to do if its disk is full (SQLITE_FULL).
+fn explain(error: sqlx::Error, path: &Path) -> anyhow::Error {
+    let full =
+        error.as_database_error().and_then(|database| database.code()).is_some_and(|code| code == "13");
+    let path = path.display();
+    if full {
+        return anyhow::anyhow!(
+            "the disk that holds {path} is full: make room there and start the head again"
+        );
+    }
+    anyhow::Error::new(error).context(format!("writing the state {path}"))
 }
 
 #[cfg(test)]
