@@ -192,6 +192,9 @@ pub(crate) enum Lab {
         #[arg(value_enum)]
         power: Switch,
     },
+    /// Have many software clients boot at once, as when the power comes back, and say how long it took
+    #[command(after_help = "Example:\n  fledermaus lab storm --clients 200 --profile mixed --head-late 40")]
+    Storm(LabStorm),
     /// Stop a kept lab and remove it
     Down(LabName),
     /// Show everything: swarm, service, pages, seconds; then tear it down
@@ -243,6 +246,46 @@ pub(crate) struct LabUp {
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) limit: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LabStorm {
+    /// How many clients
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=i64::from(lab::storm::CLIENTS_LIMIT)))]
+    pub(crate) clients: u16,
+    /// The boot loader that they behave like
+    #[arg(long, value_enum, default_value_t = StormProfile::Mixed)]
+    pub(crate) profile: StormProfile,
+    /// Seconds over which they are powered on
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub(crate) spread: u64,
+    /// Seconds that the head comes later than the first client
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub(crate) head_late: u64,
+    /// Directory of the image that they fetch [default: image in the cache directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) image: Option<PathBuf>,
+}
+
+/// A boot loader.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum StormProfile {
+    /// U-Boot's own network stack
+    Uboot,
+    /// U-Boot with lwIP
+    UbootLwip,
+    /// Both by turns
+    Mixed,
+}
+
+impl From<StormProfile> for lab::storm::Profile {
+    fn from(profile: StormProfile) -> Self {
+        match profile {
+            StormProfile::Uboot => Self::Uboot,
+            StormProfile::UbootLwip => Self::UbootLwip,
+            StormProfile::Mixed => Self::Mixed,
+        }
+    }
 }
 
 /// A node's power switch.

@@ -15,7 +15,7 @@ use crate::arguments::{LAB, Lab, LabName, LabNodes, LabUp};
 use crate::progress::Watch;
 use crate::surroundings::Surroundings;
 use crate::timeline::Span;
-use crate::{demo, table, timeline};
+use crate::{demo, storm, table, timeline};
 
 /// How often a followed console is looked at.
 const FOLLOW_EVERY: Duration = Duration::from_millis(100);
@@ -45,6 +45,7 @@ pub(crate) fn run(command: &Lab, surroundings: &Surroundings, json: bool) -> any
     match command {
         Lab::Up(arguments) => up(arguments, surroundings, json),
         Lab::Demo { up } => demo::run(up, surroundings),
+        Lab::Storm(arguments) => storm::run(arguments, surroundings, json),
         Lab::Status(name) => status(&attach(name, surroundings)?, json),
         Lab::Console { lab, node, follow } => console(&attach(lab, surroundings)?, node, *follow),
         Lab::Power { lab, node, power } => attach(lab, surroundings)?.power(node.as_str(), (*power).into()),
@@ -64,11 +65,26 @@ pub(crate) fn start(
     surroundings: &Surroundings,
 ) -> anyhow::Result<lab::Lab> {
     let name = arguments.name.clone().map_or_else(|| name.parse(), Ok)?;
-    let image = arguments.image.clone().unwrap_or_else(|| surroundings.image());
+    let cores = arguments.cores.unwrap_or_else(lab::spec::default_cores);
+    build(name, arguments.nodes, cores, arguments.image.as_deref(), surroundings)
+}
+
+/// Starts a lab with so many boards of so many cores.
+///
+/// # Errors
+/// What is missing on this machine.
+pub(crate) fn build(
+    name: NodeName,
+    nodes: u8,
+    cores: u8,
+    image: Option<&Path>,
+    surroundings: &Surroundings,
+) -> anyhow::Result<lab::Lab> {
+    let image = image.map_or_else(|| surroundings.image(), Path::to_owned);
     lab::Lab::up(&Spec {
         place: Place::new(&surroundings.labs, name),
-        nodes: arguments.nodes,
-        cores: arguments.cores.unwrap_or_else(lab::spec::default_cores),
+        nodes,
+        cores,
         image: std::path::absolute(image).context("finding the image")?,
         program: surroundings.program.clone(),
         cards: surroundings.cards.clone(),

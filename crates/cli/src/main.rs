@@ -18,6 +18,7 @@ mod serve;
 mod head;
 mod node;
 mod stack;
+mod storm;
 mod swarm;
 mod user_data;
 

@@ -84,7 +84,12 @@ fn a_lab_whose_supervisor_is_killed_leaves_no_process() {
     let lab = lab_up("killed", 1);
     let directory = lab.place().directory();
     let supervisor = processes(&["supervise", "killed"]).into_iter().min().expect("a supervisor");
-    assert!(!processes(&["qemu-system", directory.to_str().unwrap()]).is_empty());
+    // A process that was only just started has no command line for a moment.
+    let limit = Instant::now() + KILLED_LIMIT;
+    while processes(&["qemu-system", directory.to_str().unwrap()]).is_empty() {
+        assert!(Instant::now() < limit, "no emulator");
+        std::thread::yield_now();
+    }
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(supervisor), nix::sys::signal::Signal::SIGKILL)
         .unwrap();
     let limit = Instant::now() + KILLED_LIMIT;
@@ -103,17 +108,37 @@ fn a_lab_whose_supervisor_is_killed_leaves_no_process() {
     assert!(!directory.exists());
 }
 
-fn lab_up(name: &str, nodes: u8) -> Lab {
-    let image = std::env::var_os("FLEDERMAUS_IMAGE").map(PathBuf::from).unwrap_or_else(|| {
+/// Clients that nobody emulates, with both of U-Boot's network stacks; half of them ask before the head is there.
+#[test]
+fn a_storm_of_clients_boots() {
+    let program = Command::new(PROGRAM)
+        .args(["lab", "storm", "--clients", "40", "--head-late", "3", "--json", "--image"])
+        .arg(image())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&program.stderr);
+    assert!(program.status.success(), "{said}");
+    let outcome: lab::storm::Outcome = serde_json::from_slice(&program.stdout).unwrap();
+    assert_eq!((outcome.booted, outcome.clients), (40, 40));
+    // Kernel, initramfs and system image of each.
+    assert!(outcome.bytes > 40 * 30_000_000, "{} bytes", outcome.bytes);
+    assert!(outcome.seconds.p50 >= 3.0, "the head was late: {:?}", outcome.seconds);
+}
+
+fn image() -> PathBuf {
+    std::env::var_os("FLEDERMAUS_IMAGE").map(PathBuf::from).unwrap_or_else(|| {
         let home = std::env::var_os("HOME").expect("a home");
         PathBuf::from(home).join(".cache/fledermaus/image")
-    });
+    })
+}
+
+fn lab_up(name: &str, nodes: u8) -> Lab {
     let base = std::env::temp_dir().join(format!("fledermaus-test-{}", std::process::id()));
     let spec = Spec {
         place: Place::new(&base, name.parse().unwrap()),
         nodes,
         cores: lab::spec::default_cores(),
-        image,
+        image: image(),
         program: PROGRAM.into(),
         cards: "/var/tmp".into(),
         user_data: FIRST_LIFE.to_owned(),

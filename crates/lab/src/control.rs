@@ -13,11 +13,14 @@ use cluster::Mac;
 use serde::{Deserialize, Serialize};
 
 pub use crate::fetch::Page;
+use crate::storm;
 
 /// The longest request or answer, in bytes: a page of 1 MiB, escaped.
 pub(crate) const LINE_LIMIT: u64 = 8 << 20;
 /// How long a lab may take to answer: a fetch waits for a node at most twice 5 s.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// How long a storm may take.
+const STORM_LIMIT: Duration = Duration::from_secs(2 * storm::PATIENCE_SECS);
 
 /// What to do.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -37,6 +40,8 @@ pub enum Request {
         /// `http://ADDRESS[:PORT]/PATH`.
         url: String,
     },
+    /// Have software clients boot.
+    Storm(storm::Plan),
     /// Stop everything.
     Down,
 }
@@ -61,6 +66,8 @@ pub enum Answer {
     Status(Status),
     /// To [`Request::Fetch`].
     Page(Page),
+    /// To [`Request::Storm`].
+    Storm(storm::Outcome),
     /// It is done.
     Done,
     /// It could not be done, and why.
@@ -76,6 +83,8 @@ pub struct Status {
     pub powered_on_ms: u64,
     /// Whether the head runs.
     pub head_runs: bool,
+    /// The head's process, as the lab's own processes number it.
+    pub head_process: u32,
     /// The socket of the head's operator API.
     pub head_socket: PathBuf,
     /// The nodes, by number.
@@ -104,7 +113,8 @@ pub struct BoardStatus {
 pub(crate) fn ask(socket: &Path, request: &Request) -> anyhow::Result<Answer> {
     let mut stream = UnixStream::connect(socket)
         .context("no lab of that name runs (start one with `fledermaus lab up --keep`)")?;
-    stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+    let limit = if matches!(request, Request::Storm(_)) { STORM_LIMIT } else { ANSWER_LIMIT };
+    stream.set_read_timeout(Some(limit))?;
     writeln!(stream, "{}", serde_json::to_string(request)?).context("writing to the lab")?;
     match read_line(&stream).context("waiting for the lab's answer")? {
         Answer::Failed(error) => Err(anyhow::anyhow!(error)),

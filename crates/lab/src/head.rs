@@ -68,6 +68,11 @@ impl Head {
         matches!(self.process.try_wait(), Ok(None))
     }
 
+    /// Its number among the lab's processes.
+    pub(crate) fn process(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The socket of its operator API.
     pub(crate) fn socket(&self) -> &Path {
         &self.socket

@@ -11,6 +11,7 @@ use crate::console;
 use crate::control::{self, Answer, Page, Power, Request, Status};
 use crate::place::Place;
 use crate::spec::Spec;
+use crate::storm;
 use crate::supervise::{Beginning, KEEP};
 
 /// A running lab. Dropping one that was started here, and not kept, tears it down.
@@ -112,6 +113,17 @@ impl Lab {
     pub fn fetch(&self, url: &str) -> anyhow::Result<Page> {
         match self.ask(&Request::Fetch { url: url.to_owned() })? {
             Answer::Page(page) => Ok(page),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Has software clients boot, and waits until all have or nothing more is to be expected.
+    ///
+    /// # Errors
+    /// Their network cannot be made.
+    pub fn storm(&self, plan: storm::Plan) -> anyhow::Result<storm::Outcome> {
+        match self.ask(&Request::Storm(plan))? {
+            Answer::Storm(outcome) => Ok(outcome),
             other => Err(unexpected(&other)),
         }
     }

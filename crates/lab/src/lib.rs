@@ -13,6 +13,7 @@ pub mod control;
 pub mod network;
 pub mod place;
 pub mod spec;
+pub mod storm;
 pub mod supervise;
 
 mod board;

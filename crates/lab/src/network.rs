@@ -19,6 +19,12 @@ pub(crate) const BRIDGE: &str = "br0";
 /// The most nodes in a lab. Each takes 1 GiB of memory.
 pub const NODES_LIMIT: u8 = 32;
 
+/// The bits of an address that name the lab's network: room for the clients of a storm.
+pub(crate) const PREFIX: u8 = 16;
+/// The address of the interface that the clients of a storm share.
+pub(crate) const STORM: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 250);
+/// The head's pool, which is the upper half of the network, and its prefix.
+pub(crate) const STORM_POOL: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 78, 128, 0), 17);
 /// The head's address in the lab.
 pub const HEAD: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
 
@@ -42,6 +48,16 @@ pub(crate) fn tap(number: u8) -> String {
 /// # Errors
 /// What `ip` says, or that taps are not allowed and how to allow them.
 pub(crate) fn build(nodes: u8) -> anyhow::Result<()> {
+    ip(&commands(nodes)).context(
+        "making the lab's network (taps need /dev/net/tun: `modprobe tun`, and `chmod 0666 /dev/net/tun` to use it without root)",
+    )
+}
+
+/// Runs `ip -batch` in the network where the calling thread is.
+///
+/// # Errors
+/// What `ip` says.
+pub(crate) fn ip(commands: &str) -> anyhow::Result<()> {
     let mut ip = Command::new("ip")
         .args(["-batch", "-"])
         .stdin(Stdio::piped())
@@ -49,14 +65,10 @@ pub(crate) fn build(nodes: u8) -> anyhow::Result<()> {
         .spawn()
         .context("starting `ip` (Debian package iproute2)")?;
     let mut input = ip.stdin.take().context("writing to `ip`")?;
-    input.write_all(commands(nodes).as_bytes()).context("writing to `ip`")?;
+    input.write_all(commands.as_bytes()).context("writing to `ip`")?;
     drop(input);
     let output = ip.wait_with_output().context("waiting for `ip`")?;
-    anyhow::ensure!(
-        output.status.success(),
-        "making the lab's network: {} (taps need /dev/net/tun: `modprobe tun`, and `chmod 0666 /dev/net/tun` to use it without root)",
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
+    anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
 }
 
@@ -65,7 +77,7 @@ fn commands(nodes: u8) -> String {
     let mut commands = format!(
         "link set lo up\n\
          link add {BRIDGE} address 02:78:00:00:00:01 type bridge\n\
-         addr add {HEAD}/24 brd + dev {BRIDGE}\n\
+         addr add {HEAD}/{PREFIX} brd + dev {BRIDGE}\n\
          link set {BRIDGE} up\n"
     );
     for tap in (1..=nodes).map(tap) {

@@ -16,7 +16,7 @@ use crate::board::Board;
 use crate::control::{self, Answer, BoardStatus, Power, Request, Status};
 use crate::head::Head;
 use crate::spec::Spec;
-use crate::{fetch, namespaces, network};
+use crate::{fetch, namespaces, network, storm};
 
 /// Connections that are served at the same time; further ones wait.
 const LISTENERS: usize = 4;
@@ -137,7 +137,7 @@ impl Rack {
             Request::Status => Ok(Answer::Status(self.status())),
             Request::Power { node, power } => self.power(&node, power).map(|()| Answer::Done),
             // A fetch needs nothing of the rack's and has been made by the one who received it.
-            Request::Fetch { .. } | Request::Down => Ok(Answer::Done),
+            Request::Fetch { .. } | Request::Storm(_) | Request::Down => Ok(Answer::Done),
         }
     }
 
@@ -164,6 +164,7 @@ impl Rack {
             name: self.name.clone(),
             powered_on_ms: self.powered_on_ms,
             head_runs: self.head.runs(),
+            head_process: self.head.process(),
             head_socket: self.head.socket().to_owned(),
             boards: self.boards.iter_mut().map(board).collect(),
         }
@@ -195,12 +196,21 @@ fn listen(listener: &UnixListener) -> anyhow::Result<Receiver<Event>> {
 fn serve(mut peer: &UnixStream, events: &SyncSender<Event>) {
     let answer = match receive(peer) {
         Ok(Request::Fetch { url }) => fetch::get(&url).map(Answer::Page),
+        Ok(Request::Storm(plan)) => brew(plan, events).map(Answer::Storm),
         Ok(request) => hand_on(request, events),
         Err(error) => Err(error),
     };
     let answer = answer.unwrap_or_else(|error| Answer::Failed(format!("{error:#}")));
     if let Ok(line) = serde_json::to_string(&answer) {
         let _ = writeln!(peer, "{line}");
+    }
+}
+
+/// Takes minutes and needs no more of the rack than its head's process.
+fn brew(plan: storm::Plan, events: &SyncSender<Event>) -> anyhow::Result<storm::Outcome> {
+    match hand_on(Request::Status, events)? {
+        Answer::Status(status) => storm::run(plan, status.head_process),
+        other => anyhow::bail!("the lab answered something else: {other:?}"),
     }
 }
 

@@ -1,0 +1,83 @@
+//! `fledermaus lab storm`: the power comes back, and everybody boots at once.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use cluster::Phase;
+use indicatif::{ProgressBar, ProgressStyle};
+use lab::Lab;
+use lab::storm::{Outcome, Plan};
+
+use crate::arguments::LabStorm;
+use crate::surroundings::Surroundings;
+use crate::{laboratory, table};
+
+/// How often the progress is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Starts a lab without boards, has the clients boot, and tells how it went.
+///
+/// # Errors
+/// What is missing on this machine, or that not all clients booted.
+pub(crate) fn run(arguments: &LabStorm, surroundings: &Surroundings, json: bool) -> anyhow::Result<()> {
+    let lab = laboratory::build("storm".parse()?, 0, 1, arguments.image.as_deref(), surroundings)?;
+    let plan = Plan {
+        clients: arguments.clients,
+        profile: arguments.profile.into(),
+        spread_ms: arguments.spread * 1_000,
+        head_late_ms: arguments.head_late * 1_000,
+    };
+    let outcome = watch(&lab, plan)?;
+    lab.down()?;
+    if json {
+        table::json(&outcome)?
+    } else {
+        tell(&outcome)?
+    }
+    let missing = usize::from(outcome.clients) - outcome.booted;
+    anyhow::ensure!(missing == 0, "{missing} of {} clients did not boot", outcome.clients);
+    Ok(())
+}
+
+fn watch(lab: &Lab, plan: Plan) -> anyhow::Result<Outcome> {
+    let bar = ProgressBar::new(plan.clients.into());
+    bar.set_style(ProgressStyle::with_template("{bar:40} {pos} of {len} booted, {msg} {elapsed}")?);
+    std::thread::scope(|threads| {
+        let storm = threads.spawn(|| lab.storm(plan));
+        while !storm.is_finished() {
+            std::thread::sleep(LOOK_EVERY);
+            // A head that is busy is asked again.
+            let Ok(nodes) = lab.nodes() else { continue };
+            let mut phases = BTreeMap::<Phase, u64>::new();
+            for phase in nodes.iter().filter_map(|node| node.phase) {
+                *phases.entry(phase).or_default() += 1;
+            }
+            let fetching =
+                phases.iter().filter(|(phase, _)| **phase < Phase::UserData).map(|(_, count)| count);
+            bar.set_message(format!("{} on their way,", fetching.sum::<u64>()));
+            bar.set_position(phases.get(&Phase::UserData).copied().unwrap_or_default());
+        }
+        bar.finish_and_clear();
+        storm.join().map_err(|_| anyhow::anyhow!("the storm's thread panicked"))?
+    })
+}
+
+fn tell(outcome: &Outcome) -> anyhow::Result<()> {
+    let Outcome { clients, booted, seconds, seconds_total, bytes, .. } = outcome;
+    let gigabytes = *bytes as f64 / 1e9;
+    table::print(&format_args!(
+        "{booted} of {clients} clients booted, {gigabytes:.1} GB in {seconds_total:.1} s"
+    ))?;
+    table::print(&format_args!(
+        "seconds from power-on to the last byte: p50 {:.1}, p95 {:.1}, p99 {:.1}",
+        seconds.p50, seconds.p95, seconds.p99
+    ))?;
+    table::print(&format_args!(
+        "the head: at most {:.1} MiB, {:.1} s of processor time",
+        outcome.head_memory_mib, outcome.head_cpu_seconds
+    ))?;
+    for (why, count) in &outcome.restarts {
+        table::print(&format_args!("started over {count} times: {why}"))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! The power comes back: many software clients boot at once, with the timers and limits of a real boot loader.
+//!
+//! Each carries out the whole conversation (DHCP, TFTP, HTTP, a report) and counts what it fetched; it starts nothing.
+//! All share one interface in a network namespace of their own, on the lab's bridge; every address of the head's pool
+//! is local there, so that each speaks from its own lease.
+
+mod client;
+mod dhcp;
+mod http;
+mod tftp;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use nix::sched::{CloneFlags, unshare};
+use serde::{Deserialize, Serialize};
+
+use self::client::Client;
+use crate::network::{self, ip};
+
+/// The most clients: the head's pool and the kernel's table of neighbours (`gc_thresh3`) hold no more.
+pub const CLIENTS_LIMIT: u16 = 1_000;
+/// How long a client may try, in seconds. A boot loader tries for ever; a person does not wait that long.
+pub const PATIENCE_SECS: u64 = 600;
+/// A client's thread has a few packets on its stack.
+const STACK_BYTES: usize = 128 * 1024;
+/// The clients' end of the cable to the bridge.
+const PLUG: &str = "storm0";
+
+/// The boot loader that a client behaves like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Profile {
+    /// U-Boot's own network stack: option 60, TFTP windows.
+    Uboot,
+    /// U-Boot with lwIP: no option 60, no windows, gives up sooner.
+    UbootLwip,
+    /// Both by turns.
+    Mixed,
+}
+
+/// A storm to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// How many clients, 1 to [`CLIENTS_LIMIT`].
+    pub clients: u16,
+    /// What they are.
+    pub profile: Profile,
+    /// Over how long they are powered on, evenly, in milliseconds.
+    pub spread_ms: u64,
+    /// How long after the first client the head can be reached, in milliseconds.
+    pub head_late_ms: u64,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// How many clients there were.
+    pub clients: u16,
+    /// How many fetched everything.
+    pub booted: usize,
+    /// Why clients started over, the most frequent first, with how often it happened.
+    pub restarts: Vec<(String, usize)>,
+    /// Seconds from a client's power-on to its last byte: half, 95 and 99 of a hundred were done by then.
+    pub seconds: Percentiles,
+    /// Seconds from the first power-on to the last byte of all.
+    pub seconds_total: f64,
+    /// What all fetched, in bytes.
+    pub bytes: u64,
+    /// The most memory that the head had, in MiB (`VmHWM`, proc(5)).
+    pub head_memory_mib: f64,
+    /// Processor time of the head during the storm, in seconds.
+    pub head_cpu_seconds: f64,
+}
+
+/// A distribution, in seconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Percentiles {
+    /// The median.
+    pub p50: f64,
+    /// 95 of a hundred are at most this.
+    pub p95: f64,
+    /// 99 of a hundred are at most this.
+    pub p99: f64,
+}
+
+impl Percentiles {
+    fn of(mut all: Vec<f64>) -> Self {
+        all.sort_by(f64::total_cmp);
+        let at = |part: f64| {
+            let place = (part * all.len() as f64).ceil() as usize;
+            all.get(place.saturating_sub(1)).copied().unwrap_or_default()
+        };
+        Self { p50: at(0.5), p95: at(0.95), p99: at(0.99) }
+    }
+}
+
+/// Carries a storm out. Has to be called inside the lab.
+///
+/// # Errors
+/// The clients' network cannot be made. What goes wrong with a client is in the outcome.
+pub(crate) fn run(plan: Plan, head: u32) -> anyhow::Result<Outcome> {
+    let before = cpu_seconds(head);
+    let began = Instant::now();
+    // A thread can leave the namespace alone; those that it starts are where it is.
+    let clients = std::thread::spawn(move || unleash(plan));
+    let ends = clients.join().map_err(|_| anyhow::anyhow!("the clients' thread panicked"))??;
+    let mut restarts = BTreeMap::<String, usize>::new();
+    let (mut seconds, mut bytes) = (Vec::new(), 0);
+    for end in ends {
+        if let Some(fetched) = end.fetched {
+            seconds.push(end.took.as_secs_f64());
+            bytes += fetched;
+        }
+        for why in end.failures {
+            *restarts.entry(why).or_default() += 1;
+        }
+    }
+    let mut restarts: Vec<_> = restarts.into_iter().collect();
+    restarts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    Ok(Outcome {
+        clients: plan.clients,
+        booted: seconds.len(),
+        restarts,
+        seconds: Percentiles::of(seconds),
+        seconds_total: began.elapsed().as_secs_f64(),
+        bytes,
+        head_memory_mib: memory_mib(head),
+        head_cpu_seconds: cpu_seconds(head) - before,
+    })
+}
+
+/// A client that has everything, or has lost its patience.
+struct End {
+    took: Duration,
+    fetched: Option<u64>,
+    failures: Vec<String>,
+}
+
+fn unleash(plan: Plan) -> anyhow::Result<Vec<End>> {
+    plug_in(plan.head_late_ms > 0)?;
+    let post = Arc::new(dhcp::Post::open("eth0")?);
+    let (told, ends) = channel();
+    let late = Duration::from_millis(plan.head_late_ms);
+    let bridge = std::thread::spawn(move || connect(late));
+    let began = Instant::now();
+    for number in 1..=plan.clients {
+        let lwip = match plan.profile {
+            Profile::Uboot => false,
+            Profile::UbootLwip => true,
+            Profile::Mixed => number % 2 == 0,
+        };
+        let client = Client::new(number, lwip, post.clone());
+        let wait = Duration::from_millis(plan.spread_ms * u64::from(number - 1) / u64::from(plan.clients));
+        let told = told.clone();
+        let body = move || {
+            std::thread::sleep(wait.saturating_sub(began.elapsed()));
+            let powered_on = Instant::now();
+            let (fetched, failures) = client.boot(powered_on + Duration::from_secs(PATIENCE_SECS));
+            // The receiver waits for every client.
+            let _ = told.send(End { took: powered_on.elapsed(), fetched, failures });
+        };
+        std::thread::Builder::new().stack_size(STACK_BYTES).spawn(body).context("starting a client")?;
+    }
+    drop(told);
+    let ends = ends.into_iter().collect();
+    bridge.join().map_err(|_| anyhow::anyhow!("the bridge's thread panicked"))??;
+    Ok(ends)
+}
+
+/// Leaves the lab's network for one of the clients' own, with a cable to the bridge. Its end there stays loose for a
+/// head that is late.
+fn plug_in(late: bool) -> anyhow::Result<()> {
+    // Of this thread, not of the process.
+    let lab = std::fs::File::open("/proc/thread-self/ns/net").context("finding the lab's network")?;
+    unshare(CloneFlags::CLONE_NEWNET).context("making the clients' network")?;
+    let clients = std::fs::File::open("/proc/thread-self/ns/net").context("finding the clients' network")?;
+    LAB.get_or_init(|| lab);
+    let target = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&clients));
+    let master = if late { String::new() } else { format!(" master {}", network::BRIDGE) };
+    in_lab(&format!(
+        "link add {PLUG} type veth peer name eth0 netns {target}\nlink set {PLUG}{master} up\n"
+    ))?;
+    let (first, prefix) = network::STORM_POOL;
+    ip(&format!(
+        "link set lo up\nlink set eth0 up\naddr add {}/{} dev eth0\nroute add local {first}/{prefix} dev lo\n",
+        network::STORM,
+        network::PREFIX
+    ))
+}
+
+/// The lab's network, for the moments when a thread has to go back.
+static LAB: std::sync::OnceLock<std::fs::File> = std::sync::OnceLock::new();
+
+/// The head can be reached from now on.
+fn connect(late: Duration) -> anyhow::Result<()> {
+    if late.is_zero() {
+        return Ok(());
+    }
+    std::thread::sleep(late);
+    in_lab(&format!("link set {PLUG} master {}\n", network::BRIDGE))
+}
+
+fn in_lab(commands: &str) -> anyhow::Result<()> {
+    let commands = commands.to_owned();
+    let there = std::thread::spawn(move || {
+        let lab = LAB.get().context("the lab's network is not known")?;
+        nix::sched::setns(lab, CloneFlags::CLONE_NEWNET).context("going to the lab's network")?;
+        ip(&commands)
+    });
+    there.join().map_err(|_| anyhow::anyhow!("the thread in the lab's network panicked"))?
+}
+
+fn memory_mib(process: u32) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default() / 1_024.0
+}
+
+/// Processor time so far, from `/proc/PID/stat` (proc(5)), whose fields are counted from behind the program's name.
+fn cpu_seconds(process: u32) -> f64 {
+    let stat = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("stat"));
+    let stat = stat.unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks =
+        |place: usize| fields.get(place).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
+    // USER_HZ is 100 on every architecture that Linux has today.
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_members_of_what_was_measured() {
+        let all = (1..=100).rev().map(f64::from).collect();
+        assert_eq!(Percentiles::of(all), Percentiles { p50: 50.0, p95: 95.0, p99: 99.0 });
+        assert_eq!(Percentiles::of(vec![7.0]).p99, 7.0);
+        assert_eq!(Percentiles::of(Vec::new()), Percentiles::default());
+    }
+
+    #[test]
+    fn a_process_has_memory_and_time() {
+        assert!(memory_mib(std::process::id()) > 0.5);
+        assert!(cpu_seconds(std::process::id()) >= 0.0);
+    }
+}
