@@ -1,6 +1,6 @@
-//! The caretaker: `cargo xtask tidy` checks the house rules that a machine can check.
+//! The caretaker: `cargo xtask tidy` checks the house rules that a machine can check, `cargo xtask bench` measures.
 //!
-//! Prints `file:line: rule` for each breach and ends with 1 if there is one. Changes nothing.
+//! `tidy` prints `file:line: rule` for each breach and ends with 1 if there is one. Changes nothing.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -8,13 +8,15 @@ use std::process::{Command, ExitCode};
 use anyhow::Context;
 
 mod arrows;
+mod bench;
 mod rules;
 
 fn main() -> ExitCode {
-    let task = std::env::args().nth(1);
-    let result = match task.as_deref() {
-        Some("tidy") => tidy(),
-        _ => Err(anyhow::anyhow!("usage: cargo xtask tidy")),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.split_first() {
+        Some((task, [])) if task == "tidy" => tidy(),
+        Some((task, rows)) if task == "bench" => bench::run(rows).map(|()| 0),
+        _ => Err(anyhow::anyhow!("usage: cargo xtask tidy | bench [ROW…] [--json]")),
     };
     match result {
         Ok(0) => ExitCode::SUCCESS,

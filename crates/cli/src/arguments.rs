@@ -202,6 +202,9 @@ pub(crate) enum Lab {
         #[command(flatten)]
         up: LabNodes,
     },
+    /// Fetch a file by TFTP again and again, and print bytes and seconds: the load of `cargo xtask bench`
+    #[command(hide = true)]
+    Load(LabLoad),
     /// The lab's own processes
     #[command(hide = true)]
     Supervise {
@@ -246,6 +249,25 @@ pub(crate) struct LabUp {
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) limit: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LabLoad {
+    /// The server
+    #[arg(long)]
+    pub(crate) server: std::net::Ipv4Addr,
+    /// The file
+    #[arg(long)]
+    pub(crate) path: String,
+    /// How many fetch at the same time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) clients: u16,
+    /// Window in blocks
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) window: u16,
+    /// How long they begin anew
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seconds: u64,
 }
 
 #[derive(Args, Debug)]

@@ -45,6 +45,7 @@ pub(crate) fn run(command: &Lab, surroundings: &Surroundings, json: bool) -> any
     match command {
         Lab::Up(arguments) => up(arguments, surroundings, json),
         Lab::Demo { up } => demo::run(up, surroundings),
+        Lab::Load(arguments) => storm::load(arguments),
         Lab::Storm(arguments) => storm::run(arguments, surroundings, json),
         Lab::Status(name) => status(&attach(name, surroundings)?, json),
         Lab::Console { lab, node, follow } => console(&attach(lab, surroundings)?, node, *follow),

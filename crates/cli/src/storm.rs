@@ -6,9 +6,9 @@ use std::time::Duration;
 use cluster::Phase;
 use indicatif::{ProgressBar, ProgressStyle};
 use lab::Lab;
-use lab::storm::{Outcome, Plan};
+use lab::storm::{Load, Outcome, Plan};
 
-use crate::arguments::LabStorm;
+use crate::arguments::{LabLoad, LabStorm};
 use crate::surroundings::Surroundings;
 use crate::{laboratory, table};
 
@@ -37,6 +37,18 @@ pub(crate) fn run(arguments: &LabStorm, surroundings: &Surroundings, json: bool)
     let missing = usize::from(outcome.clients) - outcome.booted;
     anyhow::ensure!(missing == 0, "{missing} of {} clients did not boot", outcome.clients);
     Ok(())
+}
+
+/// Loads a server, and prints bytes and seconds.
+///
+/// # Errors
+/// A transfer failed.
+pub(crate) fn load(arguments: &LabLoad) -> anyhow::Result<()> {
+    let LabLoad { server, path, clients, window, seconds } = arguments;
+    let load =
+        Load { server: *server, path: path.clone(), clients: *clients, window: *window, seconds: *seconds };
+    let (bytes, took) = load.run()?;
+    table::print(&format_args!("{bytes} {took:.3}"))
 }
 
 fn watch(lab: &Lab, plan: Plan) -> anyhow::Result<Outcome> {

@@ -7,6 +7,7 @@
 mod client;
 mod dhcp;
 mod http;
+mod load;
 mod tftp;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use nix::sched::{CloneFlags, unshare};
 use serde::{Deserialize, Serialize};
 
 use self::client::Client;
+pub use self::load::Load;
 use crate::network::{self, ip};
 
 /// The most clients: the head's pool and the kernel's table of neighbours (`gc_thresh3`) hold no more.

@@ -13,6 +13,13 @@ pub(super) struct Options {
     says_timeout: bool,
 }
 
+impl Options {
+    /// The same with another window.
+    pub(super) fn with_window(self, window: u16) -> Self {
+        Self { window, ..self }
+    }
+}
+
 /// U-Boot's own stack: 5 s, ten times (net/tftp.c); the window is what our boot script sets.
 pub(super) const LEGACY: Options =
     Options { window: 16, wait: Duration::from_secs(5), tries: 10, says_timeout: true };
