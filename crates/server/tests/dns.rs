@@ -2,6 +2,8 @@
 
 #[path = "dns/room.rs"]
 mod room;
+#[path = "dns/speed.rs"]
+mod speed;
 
 use std::process::Command;
 
