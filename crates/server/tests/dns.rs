@@ -1,5 +1,7 @@
 //! The head's DNS as foreign programs see it: dig asks, dnsmasq is the resolver behind the head.
 
+#[path = "dns/dialogue.rs"]
+mod dialogue;
 #[path = "dns/room.rs"]
 mod room;
 #[path = "dns/speed.rs"]
@@ -178,11 +180,16 @@ fn dig_gets_what_the_resolver_behind_the_head_knows_and_gets_it_again_when_that_
     }
 }
 
-/// dnsmasq, with names of its own, as the one resolver of the head.
-fn resolver(room: &Room) -> Started {
+/// Makes [`RESOLVER`] the one that the head asks.
+fn behind(room: &Room) {
     let file = room.folder().join("resolv.conf");
     std::fs::write(&file, format!("nameserver {RESOLVER}\n")).expect("a file");
     run("mount", &format!("--bind {} /etc/resolv.conf", file.display()));
+}
+
+/// dnsmasq, with names of its own, as the one resolver of the head.
+fn resolver(room: &Room) -> Started {
+    behind(room);
     let mut dnsmasq = Command::new("dnsmasq");
     dnsmasq.args([
         "--keep-in-foreground",

@@ -1,10 +1,8 @@
-//! The task that answers: it owns the names, the replies that are kept, and the UDP sockets.
+//! The task that answers: it owns the names, the replies that are kept, and the UDP socket.
 
-use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4};
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Instant;
 
 use netboot::dns::{Answer, Asked, Forwarder, Names, Next, Reply, Transport, Zone, answer};
@@ -28,15 +26,15 @@ pub(super) struct Query {
 /// Where a reply goes.
 #[derive(Debug)]
 pub(super) enum Asker {
-    /// To that address, from the socket of that number.
-    Packet { socket: usize, client: SocketAddrV4 },
+    /// To that address, in one packet.
+    Packet(SocketAddrV4),
     /// To a TCP connection, which holds a place for it until it has it.
     Connection { replies: mpsc::Sender<(Vec<u8>, OwnedSemaphorePermit)>, place: OwnedSemaphorePermit },
 }
 
 /// See the module.
 pub(super) struct Desk {
-    sockets: Vec<UdpSocket>,
+    socket: UdpSocket,
     network: Network,
     head: Head,
     zone: Arc<Zone>,
@@ -49,19 +47,19 @@ pub(super) struct Desk {
 
 /// What there is to do.
 enum Event {
-    /// Packets wait at the socket of that number, or it reports an error.
-    Packets(usize, io::Result<()>),
+    /// Packets wait, or the socket reports an error.
+    Packets(io::Result<()>),
     Query(Query),
     Answered(Asked, Reply),
 }
 
 impl Desk {
-    pub(super) fn new(sockets: Vec<UdpSocket>, network: Network, head: Head) -> Self {
+    pub(super) fn new(socket: UdpSocket, network: Network, head: Head) -> Self {
         let zone = head.zone();
         let names = Names::new(&zone);
         let forwarder = Forwarder::default();
         Self {
-            sockets,
+            socket,
             network,
             head,
             zone,
@@ -75,10 +73,9 @@ impl Desk {
     /// Answers until nobody can ask any more.
     pub(super) async fn run(mut self, mut queries: mpsc::Receiver<Query>) {
         let (mut received, mut replies) = (Received::new(), Replies::new());
-        let mut last = 0;
         loop {
             let event = tokio::select! {
-                (socket, ready) = readable(&self.sockets, last) => Event::Packets(socket, ready),
+                ready = self.socket.readable() => Event::Packets(ready),
                 Some(answered) = self.asking.join_next() => match answered {
                     Ok((asked, reply)) => Event::Answered(asked, reply),
                     Err(error) => {
@@ -95,9 +92,8 @@ impl Desk {
             match event {
                 Event::Query(query) => self.query(query),
                 Event::Answered(asked, reply) => self.answered(asked, reply),
-                Event::Packets(socket, ready) => {
-                    last = socket;
-                    let taken = ready.and_then(|()| self.packets(socket, &mut received, &mut replies));
+                Event::Packets(ready) => {
+                    let taken = ready.and_then(|()| self.packets(&mut received, &mut replies));
                     if let Err(error) = taken {
                         tracing::warn!("receiving DNS queries: {error}");
                         tokio::time::sleep(ERROR_PAUSE).await;
@@ -117,8 +113,8 @@ impl Desk {
     }
 
     /// One batch of packets; what is over is still there the next time.
-    fn packets(&mut self, socket: usize, received: &mut Received, replies: &mut Replies) -> io::Result<()> {
-        match received.receive(&self.sockets[socket]) {
+    fn packets(&mut self, received: &mut Received, replies: &mut Replies) -> io::Result<()> {
+        match received.receive(&self.socket) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             other => other?,
         }
@@ -132,14 +128,14 @@ impl Desk {
                 }
                 Answer::Forward(question) => question,
             };
-            let asker = Asker::Packet { socket, client };
+            let asker = Asker::Packet(client);
             match self.forwarder.ask(&question, Transport::Udp, asker, now_ms, replies.buffer()) {
                 Next::Reply(_) => replies.push(client),
                 Next::Ask(asked) => drop(self.asking.spawn(resolver::ask(asked, self.network.head))),
                 Next::Wait => {}
             }
         }
-        replies.send(&self.sockets[socket]);
+        replies.send(&self.socket);
         Ok(())
     }
 
@@ -171,8 +167,8 @@ impl Desk {
     /// Sends one reply. A socket that is full loses it; a connection has room for what it asked, or is gone.
     fn send(&self, reply: Vec<u8>, asker: Asker) {
         match asker {
-            Asker::Packet { socket, client } => {
-                if let Err(error) = self.sockets[socket].try_send_to(&reply, SocketAddr::V4(client)) {
+            Asker::Packet(client) => {
+                if let Err(error) = self.socket.try_send_to(&reply, SocketAddr::V4(client)) {
                     tracing::debug!("sending a DNS reply to {client}: {error}");
                 }
             }
@@ -183,18 +179,4 @@ impl Desk {
     fn now_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
-}
-
-/// The next socket after the last one that has packets, or an error to report.
-async fn readable(sockets: &[UdpSocket], last: usize) -> (usize, io::Result<()>) {
-    poll_fn(|context| {
-        for turn in 1..=sockets.len() {
-            let index = (last + turn) % sockets.len();
-            if let Poll::Ready(ready) = sockets[index].poll_recv_ready(context) {
-                return Poll::Ready((index, ready));
-            }
-        }
-        Poll::Pending
-    })
-    .await
 }
