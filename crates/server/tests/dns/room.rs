@@ -54,9 +54,9 @@ impl Room {
         run("ip", "link set head0 up");
         let client = Started::new(Command::new("unshare").args(["--net", "sleep", "600"]));
         let own = std::fs::read_link("/proc/self/ns/net").expect("our own namespace");
-        let theirs = format!("/proc/{}/ns/net", client.0.id());
+        let theirs = format!("/proc/{}/ns/net", client.id());
         wait("the client's namespace", || std::fs::read_link(&theirs).is_ok_and(|link| link != own));
-        run("ip", &format!("link set node0 netns {}", client.0.id()));
+        run("ip", &format!("link set node0 netns {}", client.id()));
         let folder = tempfile::tempdir().expect("a folder");
         let room = Self { folder, client };
         room.at_client("ip", "link set lo up");
@@ -73,7 +73,7 @@ impl Room {
 
     /// Runs a program in the client's namespace, and gives what it printed.
     pub(crate) fn at_client(&self, program: &str, arguments: &str) -> String {
-        let id = self.client.0.id().to_string();
+        let id = self.client.id().to_string();
         let mut nsenter = Command::new("nsenter");
         nsenter.args(["--net", "--target", &id, "--", program]).args(arguments.split_ascii_whitespace());
         printed(program, nsenter.output())
@@ -109,6 +109,11 @@ impl Started {
     pub(crate) fn new(command: &mut Command) -> Self {
         let name = command.get_program().to_string_lossy().into_owned();
         Self(command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| missing(&name, &error)))
+    }
+
+    /// Its process number.
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 }
 

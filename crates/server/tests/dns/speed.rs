@@ -37,24 +37,47 @@ fn dnsperf_asks_ours_and_dnsmasq() {
     for (name, last) in &names {
         dnsmasq.arg(format!("--host-record={name}.cluster.test,10.78.0.{last}"));
     }
-    let _peer = Started::new(&mut dnsmasq);
+    let peer = Started::new(&mut dnsmasq);
     wait("dnsmasq", || {
         run("dig", &format!("@{PEER} +short +tries=1 +time=1 node7.cluster.test")).starts_with("10.")
     });
-    let (mut ours, mut peers) = (Vec::new(), Vec::new());
+    let mut ours = Measured::default();
+    let mut peers = Measured::default();
     for _ in 0..ROUNDS {
-        for (server, rates) in [(HEAD, &mut ours), (PEER, &mut peers)] {
-            let said =
-                run("dnsperf", &format!("-s {server} -d {} -l {SECONDS} -q 200 -c 4", questions.display()));
-            rates.push(rate(&said));
+        for (server, id, measured) in [(HEAD, std::process::id(), &mut ours), (PEER, peer.id(), &mut peers)] {
+            let before = cpu_ticks(id);
+            let flags = format!("-s {server} -d {} -l {SECONDS} -q 200 -c 4", questions.display());
+            let (queries, rate) = counted(&run("dnsperf", &flags));
+            measured.rates.push(rate);
+            measured.cpu_micros.push((cpu_ticks(id) - before) * 1e6 / TICKS_PER_SECOND / queries);
         }
     }
-    println!("queries per second: ours {ours:?}, dnsmasq {peers:?}");
-    println!("ratio of the medians: {:.2}", median(&mut ours) / median(&mut peers));
+    println!("ours {ours:.2?}, dnsmasq {peers:.2?}");
+    println!("ratio of the medians: {:.2}", median(&mut ours.rates) / median(&mut peers.rates));
 }
 
-/// What dnsperf counted. Lost queries are no speed.
-fn rate(said: &str) -> f64 {
+/// One value for each round.
+#[derive(Debug, Default)]
+struct Measured {
+    /// Queries per second.
+    rates: Vec<f64>,
+    /// Processor time for one query, in microseconds.
+    cpu_micros: Vec<f64>,
+}
+
+/// What proc(5) counts processor time in, on all machines that we know.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// How long a process has kept a processor busy.
+fn cpu_ticks(id: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).expect("a process");
+    // Its name, in brackets, may have blanks; user and system time are the 12th and 13th word after it.
+    let words = stat.rsplit_once(')').expect("a name").1.split_ascii_whitespace().skip(11).take(2);
+    words.map(|ticks| ticks.parse::<f64>().expect("a number")).sum()
+}
+
+/// What dnsperf counted: queries in all and per second. Lost queries are no speed.
+fn counted(said: &str) -> (f64, f64) {
     let value = |title: &str| {
         let line = said.lines().find(|line| line.trim_start().starts_with(title));
         let line = line.unwrap_or_else(|| panic!("no `{title}` in: {said}"));
@@ -63,7 +86,7 @@ fn rate(said: &str) -> f64 {
     };
     let (lost, sent) = (value("Queries lost:"), value("Queries sent:"));
     assert!(lost * 1_000.0 <= sent, "more than one in a thousand is lost: {said}");
-    value("Queries per second:")
+    (sent, value("Queries per second:"))
 }
 
 fn median(rates: &mut [f64]) -> f64 {
