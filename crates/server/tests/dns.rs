@@ -191,14 +191,15 @@ fn behind(room: &Room) {
 fn resolver(room: &Room) -> Started {
     behind(room);
     let mut dnsmasq = Command::new("dnsmasq");
+    // It stays who it is: in the namespace of a plain user there is nobody else.
     dnsmasq.args([
-        "--keep-in-foreground",
+        "--no-daemon",
         "--conf-file=/dev/null",
         "--no-resolv",
         "--no-hosts",
-        "--user=root",
+        "--bind-interfaces",
+        "--local-ttl=300",
     ]);
-    dnsmasq.args(["--group=root", "--pid-file=", "--bind-interfaces", "--local-ttl=300", "--log-facility=-"]);
     dnsmasq.arg(format!("--listen-address={RESOLVER}"));
     dnsmasq.args(["--host-record=www.example,192.0.2.80,2001:db8::80", "--mx-host=example,mail.example,10"]);
     dnsmasq.args(["--srv-host=_x._tcp.example,www.example,80,1,2", "--txt-record=text.example,words"]);

@@ -79,3 +79,21 @@ async fn a_resolver_that_refuses_is_asked_once_and_the_next_one_answers() {
     assert!(!reply.is_failure());
     assert!(ask_all(&mut packet, &[]).await.is_failure(), "nobody to ask");
 }
+
+#[tokio::test]
+async fn a_lost_packet_is_sent_again_from_another_port_under_another_number() {
+    let resolver = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let resolvers = [resolver.local_addr().expect("bound")];
+    let answering = async {
+        let mut buffer = [0; 100];
+        let (_, first) = resolver.recv_from(&mut buffer).await.expect("a query");
+        let number = [buffer[0], buffer[1]];
+        let (length, second) = resolver.recv_from(&mut buffer).await.expect("the query again");
+        assert_ne!((first, number), (second, [buffer[0], buffer[1]]));
+        buffer[2] |= 0x80;
+        resolver.send_to(&buffer[..length], second).await.expect("sent");
+    };
+    let mut packet = ASKED;
+    let (reply, ()) = tokio::join!(ask_all(&mut packet, &resolvers), answering);
+    assert!(!reply.is_failure());
+}
