@@ -140,7 +140,14 @@ impl State {
         Zone {
             domain: self.settings.domain.clone(),
             head: self.dhcp.server,
+            prefix: self.dhcp.prefix,
             nodes: nodes.collect(),
+            managers: self
+                .nodes
+                .values()
+                .filter(|node| self.is_ready(node) && self.role(node) == "manager")
+                .map(|node| node.kept.name.clone())
+                .collect(),
             swarm: self
                 .ready
                 .iter()
@@ -219,8 +226,9 @@ impl State {
         let now_ms = self.now_ms;
         let node = self.nodes.get_mut(&mac)?;
         node.heard_ms = now_ms;
-        if report.swarm.is_some() {
+        if report.swarm.is_some() && node.facts != report.swarm {
             node.facts = report.swarm;
+            self.zone_changed = true;
         }
         for outcome in report.outcomes {
             self.outcome(mac, outcome);

@@ -2,10 +2,13 @@
 
 use std::net::Ipv4Addr;
 
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
+use hickory_proto::rr::{DNSClass, Name, RecordType};
 use proptest::prelude::*;
 
 use super::*;
+use crate::dns::Zone;
+use crate::dns::packet::UDP_EDNS_LIMIT;
 
 fn zone() -> Zone {
     let nodes =
@@ -13,6 +16,8 @@ fn zone() -> Zone {
     Zone {
         domain: "cluster.test".to_owned(),
         head: Ipv4Addr::new(10, 78, 0, 1),
+        prefix: 24,
+        managers: vec!["node1".parse().expect("a name"), "node3".parse().expect("a name")],
         nodes: nodes.collect(),
         swarm: vec![Ipv4Addr::new(10, 78, 0, 11), Ipv4Addr::new(10, 78, 0, 12)],
     }
@@ -29,11 +34,20 @@ fn bytes(message: &Message) -> Vec<u8> {
     message.to_vec().expect("encodes")
 }
 
+/// What is done with a query, and the reply.
+fn act<'a>(query: &'a [u8], transport: Transport, zone: &Zone) -> (Answer<'a>, Vec<u8>) {
+    let mut reply = Vec::new();
+    (answer(query, transport, &Names::new(zone), &mut reply), reply)
+}
+
+fn reply_bytes(query: &[u8], transport: Transport, zone: &Zone) -> Vec<u8> {
+    let (done, reply) = act(query, transport, zone);
+    assert_eq!(done, Answer::Reply);
+    reply
+}
+
 fn reply_to(message: &Message, zone: &Zone) -> Message {
-    match answer(&bytes(message), zone) {
-        Answer::Reply(bytes) => Message::from_vec(&bytes).expect("our own reply"),
-        other => panic!("{other:?}"),
-    }
+    Message::from_vec(&reply_bytes(&bytes(message), Transport::Udp, zone)).expect("our own reply")
 }
 
 fn ask(name: &str, kind: RecordType) -> Message {
@@ -116,14 +130,58 @@ fn a_name_without_that_record_and_a_name_that_is_not_there_differ() {
 }
 
 #[test]
-fn what_is_not_the_cluster_s_is_forwarded() {
-    for name in ["example.org.", "test.", "xcluster.test.", "8.8.8.8.in-addr.arpa.", "."] {
-        assert_eq!(answer(&bytes(&query(name, RecordType::A)), &zone()), Answer::Forward, "{name}");
+fn the_swarm_s_managers_are_listed() {
+    let reply = ask("_Docker-Swarm._tcp.cluster.test.", RecordType::SRV);
+    assert_eq!(addresses(&reply), ["0 0 2377 node1.cluster.test.", "0 0 2377 node3.cluster.test."]);
+    let between = ask("_tcp.cluster.test.", RecordType::SRV);
+    assert_eq!((between.metadata.response_code, between.answers.len()), (ResponseCode::NoError, 0));
+    let nobody = Zone { managers: vec![], ..zone() };
+    let none = reply_to(&query("_docker-swarm._tcp.cluster.test.", RecordType::SRV), &nobody);
+    assert_eq!((none.metadata.response_code, none.answers.len()), (ResponseCode::NoError, 0));
+    assert_eq!(none.authorities[0].name.to_ascii(), "cluster.test.");
+}
+
+#[test]
+fn anything_is_one_small_record() {
+    for name in ["swarm.cluster.test.", "cluster.test.", "13.0.78.10.in-addr.arpa.", "node1.cluster.test."] {
+        let reply = ask(name, RecordType::ANY);
+        assert_eq!(reply.answers.len(), 1, "{name}");
+        assert_eq!(reply.answers[0].record_type(), RecordType::HINFO);
     }
-    let failure = server_failure(&bytes(&query("example.org.", RecordType::A))).expect("a reply");
-    let failure = Message::from_vec(&failure).expect("readable");
-    assert_eq!((failure.metadata.id, failure.metadata.response_code), (0x4242, ResponseCode::ServFail));
-    assert_eq!(failure.queries.len(), 1);
+    assert_eq!(ask("node9.cluster.test.", RecordType::ANY).metadata.response_code, ResponseCode::NXDomain);
+}
+
+#[test]
+fn the_reverse_names_of_a_network_that_is_not_private_are_ours_too() {
+    let zone = Zone {
+        head: Ipv4Addr::new(192, 0, 2, 1),
+        nodes: [("a".parse().expect("a name"), Ipv4Addr::new(192, 0, 2, 9))].into(),
+        ..zone()
+    };
+    let reply = |name: &str, kind| reply_to(&query(name, kind), &zone);
+    assert_eq!(addresses(&reply("9.2.0.192.in-addr.arpa.", RecordType::PTR)), ["a.cluster.test."]);
+    let none = reply("8.2.0.192.in-addr.arpa.", RecordType::PTR);
+    assert_eq!(none.metadata.response_code, ResponseCode::NXDomain);
+    assert_eq!(none.authorities[0].name.to_ascii(), "2.0.192.in-addr.arpa.");
+    assert_eq!(addresses(&reply("2.0.192.in-addr.arpa.", RecordType::NS)), ["head.cluster.test."]);
+    for name in ["8.3.0.192.in-addr.arpa.", "0.192.in-addr.arpa.", "in-addr.arpa."] {
+        let query = bytes(&query(name, RecordType::PTR));
+        assert!(matches!(act(&query, Transport::Udp, &zone).0, Answer::Forward(_)), "{name}");
+    }
+    let part = Zone { prefix: 28, ..zone };
+    let other = bytes(&query("99.2.0.192.in-addr.arpa.", RecordType::PTR));
+    assert!(matches!(act(&other, Transport::Udp, &part).0, Answer::Forward(_)), "another network's");
+}
+
+#[test]
+fn what_is_not_the_cluster_s_is_forwarded_for_who_wants_that() {
+    for name in ["example.org.", "test.", "xcluster.test.", "8.8.8.8.in-addr.arpa.", "."] {
+        let query = bytes(&query(name, RecordType::A));
+        assert!(matches!(act(&query, Transport::Udp, &zone()).0, Answer::Forward(_)), "{name}");
+    }
+    let mut peeping = query("example.org.", RecordType::A);
+    peeping.metadata.recursion_desired = false;
+    assert_eq!(reply_to(&peeping, &zone()).metadata.response_code, ResponseCode::Refused);
 }
 
 #[test]
@@ -149,9 +207,9 @@ fn a_reply_that_is_too_long_is_marked_and_tcp_has_it_all() {
     let mut edns = Edns::new();
     edns.set_max_payload(u16::MAX);
     message.set_edns(edns);
-    let Answer::Reply(reply) = answer(&bytes(&message), &large) else { panic!("no reply") };
+    let reply = reply_bytes(&bytes(&message), Transport::Udp, &large);
     assert!(reply.len() <= usize::from(UDP_EDNS_LIMIT));
-    let Answer::Reply(reply) = answer_stream(&bytes(&message), &large) else { panic!("no reply") };
+    let reply = reply_bytes(&bytes(&message), Transport::Tcp, &large);
     let whole = Message::from_vec(&reply).expect("readable");
     assert_eq!((whole.answers.len(), whole.metadata.truncation), (200, false));
 }
@@ -163,6 +221,21 @@ fn odd_queries_get_the_code_that_says_why_and_replies_get_silence() {
     let mut two = good.clone();
     two.add_query(good.queries[0].clone());
     assert_eq!(code(&two), ResponseCode::FormErr);
+    let mut none = good.clone();
+    none.queries.clear();
+    assert_eq!(code(&none), ResponseCode::FormErr);
+    let mut transfer = good.clone();
+    transfer.queries[0].set_query_type(RecordType::AXFR);
+    assert_eq!(code(&transfer), ResponseCode::Refused);
+    let mut twice = good.clone();
+    twice.set_edns(Edns::new());
+    let mut twice = bytes(&twice);
+    twice.extend_from_within(twice.len() - 11..);
+    twice[11] = 2;
+    assert_eq!(reply_bytes(&twice, Transport::Udp, &zone())[3] & 0x0f, 1, "two OPT records");
+    let mut pointing = bytes(&good);
+    pointing[12] = 0xc0;
+    assert_eq!(reply_bytes(&pointing, Transport::Udp, &zone())[3] & 0x0f, 1, "a name that is a pointer");
     let mut chaos = good.clone();
     chaos.queries[0].set_query_class(DNSClass::CH);
     assert_eq!(code(&chaos), ResponseCode::Refused);
@@ -172,11 +245,10 @@ fn odd_queries_get_the_code_that_says_why_and_replies_get_silence() {
 
     let mut reply = bytes(&good);
     reply[2] |= 0x80;
-    assert_eq!(answer(&reply, &zone()), Answer::Ignore);
-    assert_eq!(server_failure(&reply), None);
-    assert_eq!(answer(&bytes(&good)[..11], &zone()), Answer::Ignore);
-    let Answer::Reply(cut) = answer(&bytes(&good)[..20], &zone()) else { panic!("no reply") };
-    assert_eq!(cut, [0x42, 0x42, 0x81, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(act(&reply, Transport::Udp, &zone()).0, Answer::Ignore);
+    assert_eq!(act(&bytes(&good)[..11], Transport::Udp, &zone()).0, Answer::Ignore);
+    let cut = reply_bytes(&bytes(&good)[..20], Transport::Udp, &zone());
+    assert_eq!(cut, [0x42, 0x42, 0x81, 0x81, 0, 0, 0, 0, 0, 0, 0, 0]);
 }
 
 #[test]
@@ -196,16 +268,17 @@ proptest! {
         at in 0..60_usize,
         byte in any::<u8>(),
     ) {
-        let _ = answer(&noise, &zone());
-        let _ = server_failure(&noise);
+        let _ = act(&noise, Transport::Udp, &zone());
         let mut broken = bytes(&query("node1.cluster.test.", RecordType::A));
         broken.extend(&noise);
         let at = at % broken.len();
         broken[at] = byte;
-        if let Answer::Reply(reply) = answer(&broken, &zone()) {
+        let (done, reply) = act(&broken, Transport::Udp, &zone());
+        if done == Answer::Reply {
             prop_assert!(reply.len() <= usize::from(UDP_EDNS_LIMIT));
             prop_assert_eq!(&reply[..2], &broken[..2]);
+            prop_assert!(Message::from_vec(&reply).is_ok());
         }
-        let _ = answer_stream(&broken, &zone());
+        let _ = act(&broken, Transport::Tcp, &zone());
     }
 }

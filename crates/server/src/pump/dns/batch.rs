@@ -1,0 +1,111 @@
+//! Many UDP packets with one call to the kernel: recvmmsg(2) and sendmmsg(2). Knows nothing of DNS.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::SocketAddrV4;
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg};
+use tokio::io::Interest;
+use tokio::net::UdpSocket;
+
+/// The most packets of one call.
+pub(super) const BATCH_LIMIT: usize = 32;
+/// Room for one packet that comes in, in bytes. A query is shorter; what is longer is cut.
+const PACKET_BYTES: usize = 1_500;
+
+/// Packets that came in, in buffers that are used again.
+pub(super) struct Received {
+    buffers: Box<[[u8; PACKET_BYTES]]>,
+    /// Length and sender of each.
+    packets: Vec<(usize, SocketAddrV4)>,
+}
+
+impl Received {
+    /// Room for a batch.
+    pub(super) fn new() -> Self {
+        let buffers = vec![[0; PACKET_BYTES]; BATCH_LIMIT].into();
+        Self { buffers, packets: Vec::with_capacity(BATCH_LIMIT) }
+    }
+
+    /// Takes what waits at the socket, at most a batch.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing waits; or what the socket says.
+    pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
+        self.packets.clear();
+        let (buffers, packets) = (&mut self.buffers, &mut self.packets);
+        socket.try_io(Interest::READABLE, || {
+            let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH_LIMIT, None);
+            let mut slices: Vec<_> =
+                buffers.iter_mut().map(|buffer| [IoSliceMut::new(&mut buffer[..])]).collect();
+            let flags = MsgFlags::MSG_DONTWAIT;
+            let came = recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), flags, None)?;
+            packets.extend(came.map(|packet| {
+                let from = packet.address.map_or(SocketAddrV4::new([0; 4].into(), 0), SocketAddrV4::from);
+                (packet.bytes, from)
+            }));
+            Ok(())
+        })
+    }
+
+    /// The packets, and who sent them.
+    pub(super) fn packets(&self) -> impl Iterator<Item = (&[u8], SocketAddrV4)> {
+        self.buffers.iter().zip(&self.packets).map(|(buffer, (length, from))| (&buffer[..*length], *from))
+    }
+}
+
+/// Packets that go out, in buffers that are used again.
+pub(super) struct Replies {
+    buffers: Vec<Vec<u8>>,
+    /// Whom each goes to: as many as there are packets.
+    to: Vec<Option<SockaddrIn>>,
+}
+
+impl Replies {
+    /// Room for a batch.
+    pub(super) fn new() -> Self {
+        Self { buffers: vec![Vec::new(); BATCH_LIMIT], to: Vec::with_capacity(BATCH_LIMIT) }
+    }
+
+    /// Where the next packet is written; it counts after [`Replies::push`].
+    pub(super) fn buffer(&mut self) -> &mut Vec<u8> {
+        let last = self.to.len().min(BATCH_LIMIT - 1);
+        &mut self.buffers[last]
+    }
+
+    /// Has the packet in the buffer sent. At most a batch.
+    pub(super) fn push(&mut self, to: SocketAddrV4) {
+        if self.to.len() < BATCH_LIMIT {
+            self.to.push(Some(to.into()));
+        }
+    }
+
+    /// Sends all packets. One that cannot be sent is left out, as if the network had lost it.
+    pub(super) fn send(&mut self, socket: &UdpSocket) {
+        let mut sent = 0;
+        while sent < self.to.len() {
+            match self.send_from(socket, sent) {
+                Ok(count) => sent += count.max(1),
+                Err(Errno::EINTR) => {}
+                // The socket's buffer is full: clients ask again.
+                Err(Errno::EAGAIN) => break,
+                Err(error) => {
+                    tracing::debug!("sending a DNS reply: {error}");
+                    sent += 1;
+                }
+            }
+        }
+        self.to.clear();
+    }
+
+    fn send_from(&self, socket: &UdpSocket, first: usize) -> nix::Result<usize> {
+        let mut headers = MultiHeaders::<SockaddrIn>::preallocate(self.to.len() - first, None);
+        let slices: Vec<_> =
+            self.buffers[first..self.to.len()].iter().map(|reply| [IoSlice::new(reply)]).collect();
+        let none: [ControlMessage; 0] = [];
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let sent = sendmmsg(socket.as_raw_fd(), &mut headers, slices.iter(), &self.to[first..], none, flags)?;
+        Ok(sent.count())
+    }
+}
