@@ -55,7 +55,7 @@ pub(super) fn get(
     let socket = UdpSocket::bind((own, 0)).map_err(|error| format!("a port for TFTP: {error}"))?;
     socket.set_read_timeout(Some(options.wait)).map_err(|error| error.to_string())?;
     let mut transfer =
-        Transfer { socket, path, options, peer: None, server, block: 0, unacked: 0, gap: false };
+        Transfer { socket, path, options, peer: None, server, block: 0, unacked: 0, gap: false, window: 1 };
     transfer.run(keep)
 }
 
@@ -71,6 +71,8 @@ struct Transfer<'a> {
     unacked: u16,
     /// A block was missed: the server has been told, and sends the window again.
     gap: bool,
+    /// What the server granted, in blocks.
+    window: u16,
 }
 
 impl Transfer<'_> {
@@ -96,8 +98,10 @@ impl Transfer<'_> {
                 continue;
             }
             match buffer[..length] {
-                [0, 6, ..] if self.block == 0 && file.bytes == 0 => {
+                [0, 6, ref granted @ ..] if self.block == 0 && file.bytes == 0 => {
                     self.peer = Some(from);
+                    // A server that knows no windows leaves the option out (RFC 7440 section 3).
+                    self.window = option(granted, "windowsize").unwrap_or(1).min(self.options.window);
                     self.acknowledge()?;
                 }
                 [0, 3, high, low, ref data @ ..] if self.peer.is_some() => {
@@ -137,7 +141,7 @@ impl Transfer<'_> {
         self.gap = false;
         self.block = number;
         self.unacked += 1;
-        if self.unacked >= self.options.window {
+        if self.unacked >= self.window {
             self.acknowledge()?;
         }
         Ok(true)
@@ -171,11 +175,30 @@ impl Transfer<'_> {
     }
 }
 
+/// The value of an option in an OACK (RFC 2347).
+fn option(granted: &[u8], wanted: &str) -> Option<u16> {
+    let mut words = granted.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+    words.find(|word| word.eq_ignore_ascii_case(wanted))?;
+    words.next()?.parse().ok()
+}
+
 /// What a file is, without what differs from client to client: equal failures are counted together.
 fn kind(path: &str) -> &str {
     if path.starts_with("pxelinux.cfg/") {
         "the boot configuration"
     } else {
         path.rsplit('/').next().unwrap_or(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_granted_by_name() {
+        let granted = ["blksize", "1468", "WindowSize", "8", ""].join("\0");
+        assert_eq!(option(granted.as_bytes(), "windowsize"), Some(8));
+        assert_eq!(option(granted.as_bytes(), "tsize"), None);
     }
 }
