@@ -253,6 +253,9 @@ pub(crate) struct LabUp {
 
 #[derive(Args, Debug)]
 pub(crate) struct LabLoad {
+    /// The address of the first client; the next has the next
+    #[arg(long)]
+    pub(crate) first: std::net::Ipv4Addr,
     /// The server
     #[arg(long)]
     pub(crate) server: std::net::Ipv4Addr,

@@ -44,9 +44,15 @@ pub(crate) fn run(arguments: &LabStorm, surroundings: &Surroundings, json: bool)
 /// # Errors
 /// A transfer failed.
 pub(crate) fn load(arguments: &LabLoad) -> anyhow::Result<()> {
-    let LabLoad { server, path, clients, window, seconds } = arguments;
-    let load =
-        Load { server: *server, path: path.clone(), clients: *clients, window: *window, seconds: *seconds };
+    let LabLoad { first, server, path, clients, window, seconds } = arguments;
+    let load = Load {
+        first: *first,
+        server: *server,
+        path: path.clone(),
+        clients: *clients,
+        window: *window,
+        seconds: *seconds,
+    };
     let (bytes, took) = load.run()?;
     table::print(&format_args!("{bytes} {took:.3}"))
 }

@@ -17,11 +17,15 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::artefacts::Image;
 use crate::head::Head;
 use crate::store::Store;
+
+/// How many files and sockets the head may have open.
+const OPEN_FILES: u64 = 65_536;
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -42,6 +46,7 @@ pub struct Options {
 /// [`config::Mistakes`] if the configuration is wrong; otherwise a sentence that says what to do. Nothing is
 /// served before everything is bound.
 pub async fn serve(options: Options) -> anyhow::Result<()> {
+    raise_open_files();
     let (settings, network) =
         config::read(&options.config, options.interface.as_deref(), options.image_dir.as_deref())?;
     let image = Image::open(&settings.image_dir)?;
@@ -72,5 +77,15 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
         ended = keeper => ended.context("keeping the state")?.context("keeping the state"),
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
+    }
+}
+
+/// A transfer and a connection of every node are open at the same time; many systems begin with 1,024 for a process,
+/// and let it have more (getrlimit(2)).
+fn raise_open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(soft, hard)| setrlimit(Resource::RLIMIT_NOFILE, soft.max(hard.min(OPEN_FILES)), hard));
+    if let Err(error) = raised {
+        tracing::warn!("raising the limit of open files: {error}");
     }
 }

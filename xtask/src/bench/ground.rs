@@ -11,6 +11,8 @@ use anyhow::{Context, bail, ensure};
 /// The server's address, and the load's.
 pub(super) const SERVER: &str = "10.99.0.1";
 pub(super) const LOAD: &str = "10.99.0.2";
+/// The first of the addresses that are the load's too.
+pub(super) const CLIENTS: &str = "10.99.2.1";
 /// The interface, on either side.
 pub(super) const INTERFACE: &str = "eth0";
 /// How often something is looked at while we wait.
@@ -50,6 +52,7 @@ impl Ground {
             ip(&format!("-n {name} addr add {address}/16 brd + dev {INTERFACE}"))?;
             ip(&format!("-n {name} link set {INTERFACE} up"))?;
         }
+        ip(&format!("-n {} route add local 10.99.2.0/24 dev lo", ground.load))?;
         Ok(ground)
     }
 

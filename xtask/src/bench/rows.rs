@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 
-use super::ground::{Ground, INTERFACE, LOAD, SERVER};
+use super::ground::{CLIENTS, Ground, INTERFACE, LOAD, SERVER};
 
 /// Names that are asked for by DNS.
 const NAMES: u8 = 200;
@@ -175,7 +175,7 @@ fn tftp_load(
     let path = if subject.name == OURS { kernel_path()? } else { "kernel".to_owned() };
     let program = root().join("target/release/fledermaus").display().to_string();
     let said = ground.load(&words(&format!(
-        "{program} lab load --server {SERVER} --path {path} --clients {clients} --window {window} --seconds {seconds}"
+        "{program} lab load --first {CLIENTS} --server {SERVER} --path {path} --clients {clients} --window {window} --seconds {seconds}"
     )))?;
     let mut fields = said.split_whitespace();
     let bytes = number(fields.next().unwrap_or_default()).with_context(|| said.clone())?;

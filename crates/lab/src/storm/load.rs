@@ -10,6 +10,8 @@ use super::tftp;
 /// What to fetch, and for how long.
 #[derive(Clone, Debug)]
 pub struct Load {
+    /// The address of the first client; the next has the next. Servers treat the transfers of one address as one's.
+    pub first: Ipv4Addr,
     /// The server; it is asked on port 69.
     pub server: Ipv4Addr,
     /// The file.
@@ -31,7 +33,10 @@ impl Load {
         let began = Instant::now();
         let until = began + Duration::from_secs(self.seconds);
         let bytes = std::thread::scope(|threads| {
-            let clients: Vec<_> = (0..self.clients).map(|_| threads.spawn(|| self.client(until))).collect();
+            let own = |number| Ipv4Addr::from_bits(self.first.to_bits() + u32::from(number));
+            let clients: Vec<_> = (0..self.clients)
+                .map(|number| threads.spawn(move || self.client(own(number), until)))
+                .collect();
             let mut bytes = 0;
             for client in clients {
                 bytes += client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
@@ -41,11 +46,11 @@ impl Load {
         Ok((bytes, began.elapsed().as_secs_f64()))
     }
 
-    fn client(&self, until: Instant) -> anyhow::Result<u64> {
+    fn client(&self, own: Ipv4Addr, until: Instant) -> anyhow::Result<u64> {
         let mut bytes = 0;
         loop {
             let options = tftp::LEGACY.with_window(self.window);
-            let file = tftp::get(Ipv4Addr::UNSPECIFIED, self.server, &self.path, options, false);
+            let file = tftp::get(own, self.server, &self.path, options, false);
             bytes += file.map_err(anyhow::Error::msg).context(self.path.clone())?.bytes;
             if Instant::now() >= until {
                 return Ok(bytes);

@@ -16,8 +16,9 @@ use crate::head::Head;
 
 /// The port TFTP servers listen on.
 const PORT: u16 = 69;
-/// The most transfers at a time; a request over it is met by silence, and the client asks again.
-const TRANSFERS_LIMIT: usize = 256;
+/// The most transfers at a time; a request over it is met by silence, and the client asks again. As many as a hall of
+/// boards has: U-Boot with lwIP waits 1 s for its boot configuration, which must not stand behind others' kernels.
+const TRANSFERS_LIMIT: usize = 1_024;
 /// The most transfers at a time to one address: firmware probes files and leaves transfers behind.
 const TRANSFERS_PER_CLIENT_LIMIT: usize = 8;
 /// How long the same request from the same port is taken for a repetition. U-Boot repeats after 5 s.
