@@ -20,8 +20,9 @@ use tower_http::services::ServeFile;
 use crate::head::Head;
 use crate::user_data;
 
-/// How much of the system image is read at once, in bytes: fewer trips to the disk's thread.
-const READ_BYTES: usize = 512 * 1024;
+/// How much of the system image is read at once, in bytes, for each node that fetches it. With 512 KiB the head spends a
+/// sixth less processor time, and twice the memory: 400 MiB for a thousand nodes are too much for a Pi.
+const READ_BYTES: usize = 128 * 1024;
 
 /// Serves until it fails.
 pub(crate) async fn run(listener: TcpListener, head: Head) -> anyhow::Result<()> {
