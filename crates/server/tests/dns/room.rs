@@ -87,6 +87,9 @@ impl Room {
         }
         let config = self.folder().join("cluster.toml");
         std::fs::write(&config, text).expect("a file");
+        let user_data = self.folder().join("user-data");
+        std::fs::create_dir_all(&user_data).expect("a folder");
+        std::fs::write(user_data.join("default.sh"), "#!/bin/sh\n").expect("a file");
         let options = server::Options {
             config,
             interface: Some("head0".to_owned()),
