@@ -108,7 +108,7 @@ fn a_lab_whose_supervisor_is_killed_leaves_no_process() {
     assert!(!directory.exists());
 }
 
-/// Clients that nobody emulates, with both of U-Boot's network stacks; half of them ask before the head is there.
+/// Clients that nobody emulates, with both of U-Boot's network stacks; they ask before the head is there.
 #[test]
 fn a_storm_of_clients_boots() {
     let program = Command::new(PROGRAM)

@@ -4,8 +4,6 @@
 mod dialogue;
 #[path = "dns/room.rs"]
 mod room;
-#[path = "dns/speed.rs"]
-mod speed;
 
 use std::process::Command;
 

@@ -44,8 +44,8 @@ pub(super) struct State {
     pub(super) stacks: BTreeMap<String, Stack>,
     pub(super) writes: Vec<Write>,
     zone_changed: bool,
-    /// The nodes that the managers last saw Ready.
-    pub(super) ready: BTreeSet<Mac>,
+    /// The nodes that the managers last saw Ready, with their roles.
+    pub(super) ready: BTreeMap<Mac, &'static str>,
 }
 
 impl State {
@@ -77,7 +77,7 @@ impl State {
             stacks: memory.stacks.into_iter().map(|stack| (stack.name.clone(), stack)).collect(),
             writes: Vec::new(),
             zone_changed: false,
-            ready: BTreeSet::new(),
+            ready: BTreeMap::new(),
             settings,
         };
         for (mac, line) in memory.timelines {
@@ -143,14 +143,14 @@ impl State {
             prefix: self.dhcp.prefix,
             nodes: nodes.collect(),
             managers: self
-                .nodes
-                .values()
-                .filter(|node| self.is_ready(node) && self.role(node) == "manager")
-                .map(|node| node.kept.name.clone())
+                .ready
+                .iter()
+                .filter(|(_, role)| **role == "manager")
+                .filter_map(|(mac, _)| Some(self.nodes.get(mac)?.kept.name.clone()))
                 .collect(),
             swarm: self
                 .ready
-                .iter()
+                .keys()
                 .filter_map(|mac| self.nodes.get(mac))
                 .filter_map(|node| self.address(node))
                 .collect(),
@@ -226,9 +226,8 @@ impl State {
         let now_ms = self.now_ms;
         let node = self.nodes.get_mut(&mac)?;
         node.heard_ms = now_ms;
-        if report.swarm.is_some() && node.facts != report.swarm {
+        if report.swarm.is_some() {
             node.facts = report.swarm;
-            self.zone_changed = true;
         }
         for outcome in report.outcomes {
             self.outcome(mac, outcome);

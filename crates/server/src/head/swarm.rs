@@ -128,8 +128,8 @@ impl State {
     fn note_ready(&mut self) {
         // With no manager to ask, the last answer stands: names that stay are better than none.
         if self.council().is_some() {
-            let ready =
-                self.nodes.values().filter(|node| self.is_ready(node)).map(|node| node.kept.mac).collect();
+            let ready = self.nodes.values().filter(|node| self.is_ready(node));
+            let ready = ready.map(|node| (node.kept.mac, self.role(node))).collect();
             if self.ready != ready {
                 self.ready = ready;
                 self.zone_changes();
