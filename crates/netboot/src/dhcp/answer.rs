@@ -9,63 +9,32 @@
 //! ```
 
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::ops::RangeInclusive;
 
-use cluster::plan::netmask;
+use cluster::Mac;
 
+use super::describe::{describe, describe_pxe};
 use super::leases::{Lease, Leases};
-use super::packet::{Kind, Profile, Reply, ReplyKind, Request};
+use super::pace::Pace;
+use super::packet::{Kind, Request, option};
+use super::reply::{Reply, ReplyKind};
+use super::settings::{Mode, Settings, Subnet};
 
 /// The port DHCP clients listen on.
 const CLIENT_PORT: u16 = 68;
+/// The port relays listen on (RFC 2131 section 4.1).
+const RELAY_PORT: u16 = 67;
 /// How long an offered address is held for its client, in milliseconds.
 const OFFER_HELD_MS: u64 = 60_000;
-/// How long a reply to the Pi's ROM waits, in milliseconds: it can lock up when it is answered at once
-/// (raspberrypi/firmware#764, #934), and asks again after 5 s.
-const PI_ROM_DELAY_MS: u64 = 1_000;
-/// `file`. Without a slash, because U-Boot puts the directory of this name before every name it asks for;
-/// not empty, because some firmware does not boot without one. Nobody is meant to fetch it.
-const BOOT_FILE: &str = "pxelinux.0";
-
-const SUBNET_MASK: u8 = 1;
-const ROUTER: u8 = 3;
-const DNS_SERVER: u8 = 6;
-const DOMAIN_NAME: u8 = 15;
-const BROADCAST_ADDRESS: u8 = 28;
-const VENDOR_OPTIONS: u8 = 43;
-const LEASE_TIME: u8 = 51;
-const VENDOR_CLASS: u8 = 60;
-
-/// Option 43 for the Pi's ROM, without which it does not go on: PXE discovery control 3 (sub-option 6), a
-/// menu prompt "PXE" (10) and a menu with the entry that the ROM looks for (9).
-const PI_ROM_OPTIONS: &[u8] = b"\x06\x01\x03\x0a\x04\x00PXE\x09\x14\x00\x00\x11Raspberry Pi Boot\xff";
-
-/// What the replies say of the network. All addresses are on the cluster's network.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// The head's own address: DHCP server, TFTP server.
-    pub server: Ipv4Addr,
-    /// Length of the network's prefix, 0 to 32.
-    pub prefix: u8,
-    /// The router, if there is one.
-    pub router: Option<Ipv4Addr>,
-    /// The resolver.
-    pub dns: Ipv4Addr,
-    /// The nodes' domain.
-    pub domain: String,
-    /// How long a lease runs, in seconds.
-    pub lease_secs: u32,
-    /// The addresses for nodes without a fixed one. Fixed addresses lie outside.
-    pub pool: RangeInclusive<Ipv4Addr>,
-}
 
 /// Who asks, as the head knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Standing<'a> {
     /// A node.
     Node {
         /// Its address from the configuration, if it has one.
         fixed: Option<Ipv4Addr>,
+        /// Its name without the domain; empty if it has none yet.
+        name: &'a str,
     },
     /// Not a node.
     Stranger,
@@ -73,20 +42,34 @@ pub enum Standing {
 
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
-    /// Send this.
-    Reply {
-        /// The packet.
-        bytes: Vec<u8>,
-        /// Where to; 255.255.255.255 is a broadcast on the cluster's interface.
-        to: SocketAddrV4,
-        /// A lease that has to be on disk before the packet is sent.
-        lease: Option<Lease>,
-        /// How long to wait before it is sent, in milliseconds.
-        delay_ms: u64,
-    },
-    /// Send nothing.
-    Ignore(Why),
+pub struct Answer {
+    /// What has to be on disk before anything is sent.
+    pub change: Option<Change>,
+    /// What to send, or why nothing.
+    pub reply: Result<Packet, Why>,
+}
+
+/// A change of the leases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A machine has this lease now.
+    Lease(Lease),
+    /// A machine has none.
+    NoLease(Mac),
+}
+
+/// A packet to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Packet {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Where to; 255.255.255.255 is a broadcast on the cluster's interface.
+    pub to: SocketAddrV4,
+    /// How long to wait before it is sent, in milliseconds.
+    pub delay_ms: u64,
+    /// An address on the cluster's own wire that nobody may be using: to be asked for by ARP first (RFC 2131 section
+    /// 3.1, step 2). If somebody answers, nothing is sent, and [`Server::in_use`] is told.
+    pub probe: Option<Ipv4Addr>,
 }
 
 /// Why nothing is sent.
@@ -95,9 +78,9 @@ pub enum Why {
     /// The machine is no node.
     #[error("not a node")]
     Stranger,
-    /// The packet came through a relay: it is not of the cluster's network.
-    #[error("came through a relay")]
-    Relayed,
+    /// It came through a relay from a network that is not the cluster's.
+    #[error("came from the relay {0}, whose network no [[subnet]] names")]
+    UnknownRelay(Ipv4Addr),
     /// The client talks to another server.
     #[error("the client chose the server {0}")]
     OtherServer(Ipv4Addr),
@@ -110,97 +93,173 @@ pub enum Why {
     /// The client gave its address back.
     #[error("released")]
     Released,
+    /// So many of its kind ask that its turn comes with its next try.
+    #[error("its turn comes when it asks again")]
+    NotYet,
+    /// Another server gives the addresses, and this is none of our business.
+    #[error("another server answers that")]
+    NotOurs,
     /// The request contradicts itself or comes from outside the network.
     #[error("makes no sense")]
     Senseless,
 }
 
-/// Decides on one request. `now_ms` is on the same clock as the leases.
-pub fn answer(
-    request: &Request,
-    standing: Standing,
-    settings: &Settings,
-    leases: &mut Leases,
-    now_ms: u64,
-) -> Answer {
-    let Standing::Node { fixed } = standing else { return Answer::Ignore(Why::Stranger) };
-    if request.relayed {
-        return Answer::Ignore(Why::Relayed);
+/// The decisions, with what they rest on.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// What is told of the networks.
+    pub settings: Settings,
+    /// Who has which address.
+    pub leases: Leases,
+    pace: Pace,
+}
+
+impl Server {
+    /// A server that begins with these leases.
+    pub fn new(settings: Settings, leases: Leases) -> Self {
+        Self { settings, leases, pace: Pace::default() }
     }
-    if let Some(server) = request.server.filter(|server| *server != settings.server) {
-        return Answer::Ignore(Why::OtherServer(server));
+
+    /// Decides on one request that came to port 67. `now_ms` is on the same clock as the leases.
+    pub fn answer(&mut self, request: &Request, standing: Standing, now_ms: u64) -> Answer {
+        self.decide(request, standing, now_ms).unwrap_or_else(|why| Answer { change: None, reply: Err(why) })
     }
-    let mut desk = Desk { request, fixed, settings, leases, now_ms };
-    let answered = match request.kind {
-        Kind::Discover => desk.offer(),
-        Kind::Request => desk.confirm(),
-        Kind::Inform => desk.inform(),
-        Kind::Decline => Err(desk.decline()),
-        Kind::Release => Err(desk.release()),
-    };
-    answered.unwrap_or_else(Answer::Ignore)
+
+    /// Decides on one request that came to port 4011, from this address: a client that has its address from another
+    /// server, and asks what to boot (PXE specification 2.1, section 2.2.4).
+    pub fn answer_pxe(&mut self, request: &Request, standing: Standing, from: SocketAddrV4) -> Answer {
+        let asks = matches!(request.kind, Kind::Request | Kind::Inform) && request.profile.speaks_pxe();
+        let known = standing != Standing::Stranger;
+        let inside = self.settings.subnet_of(*from.ip()).is_some();
+        let reply = match (known, asks && inside) {
+            (false, _) => Err(Why::Stranger),
+            (_, false) => Err(Why::Senseless),
+            _ => Ok(Packet { to: from, ..self.proxied(request, ReplyKind::Ack, 0) }),
+        };
+        Answer { change: None, reply }
+    }
+
+    /// Another machine answers at an address of the pool: nobody gets it for a while.
+    pub fn in_use(&mut self, address: Ipv4Addr, now_ms: u64) -> Option<Change> {
+        self.leases.avoid(address, now_ms).map(Change::NoLease)
+    }
+
+    fn decide(&mut self, request: &Request, standing: Standing, now_ms: u64) -> Result<Answer, Why> {
+        let Standing::Node { fixed, name } = standing else { return Err(Why::Stranger) };
+        let link = request.link();
+        let subnet = match link.or(request.current) {
+            Some(address) => self.settings.subnet_of(address),
+            None => self.settings.subnets.first(),
+        };
+        let subnet = match (subnet, link) {
+            (Some(subnet), _) => subnet.clone(),
+            (None, Some(relay)) => return Err(Why::UnknownRelay(relay)),
+            // An address of another network, on our wire: what the client has is wrong, and it is told so.
+            (None, None) => self.settings.subnets.first().ok_or(Why::Senseless)?.clone(),
+        };
+        if let Some(server) = request.server.filter(|server| *server != self.settings.server) {
+            return Err(Why::OtherServer(server));
+        }
+        if self.settings.mode == Mode::Proxy {
+            return self.beside_another(request, now_ms);
+        }
+        // Behind a relay a node has an address of that network, whatever the configuration says of its own.
+        let fixed = fixed.filter(|address| subnet.contains(*address));
+        let Self { settings, leases, pace } = self;
+        let mut desk = Desk { request, fixed, name, subnet: &subnet, settings, leases, pace, now_ms };
+        match request.kind {
+            Kind::Discover => desk.offer(),
+            Kind::Request => desk.confirm(),
+            Kind::Inform => desk.inform(),
+            Kind::Decline => desk.decline(),
+            Kind::Release => desk.release(),
+        }
+    }
+
+    /// Adds to another server's OFFER what is needed to boot.
+    fn beside_another(&mut self, request: &Request, now_ms: u64) -> Result<Answer, Why> {
+        if request.kind != Kind::Discover || !request.profile.speaks_pxe() {
+            return Err(Why::NotOurs);
+        }
+        let delay_ms = self.pace.delay(request.profile, now_ms).ok_or(Why::NotYet)?;
+        Ok(Answer { change: None, reply: Ok(self.proxied(request, ReplyKind::Offer, delay_ms)) })
+    }
+
+    /// A reply without an address.
+    fn proxied(&self, request: &Request, kind: ReplyKind, delay_ms: u64) -> Packet {
+        let mut reply = Reply::new(request, kind, self.settings.server);
+        describe_pxe(&mut reply, request, &self.settings);
+        let to = destination(request, None);
+        Packet { bytes: reply.finish(request), to, delay_ms, probe: None }
+    }
 }
 
 /// One request with all that is needed to decide on it.
 struct Desk<'a> {
     request: &'a Request,
     fixed: Option<Ipv4Addr>,
+    name: &'a str,
+    subnet: &'a Subnet,
     settings: &'a Settings,
     leases: &'a mut Leases,
+    pace: &'a mut Pace,
     now_ms: u64,
 }
 
 impl Desk<'_> {
     fn offer(&mut self) -> Result<Answer, Why> {
         let address = self.address().ok_or(Why::PoolExhausted)?;
-        // The Pi 3's ROM never sends a REQUEST: it takes the OFFER for an ACK, so a lease begins here.
-        if self.request.profile == Profile::PiRom {
-            let lease = self.grant(address, self.lease_ms())?;
-            return Ok(self.reply(self.addressed(ReplyKind::Offer, address), Some(lease)));
-        }
-        self.grant(address, OFFER_HELD_MS)?;
-        Ok(self.reply(self.addressed(ReplyKind::Offer, address), None))
+        let delay_ms = self.pace.delay(self.request.profile, self.now_ms).ok_or(Why::NotYet)?;
+        let own = self.leases.holder(address, self.now_ms).is_some_and(|lease| lease.mac == self.request.mac);
+        // What has just been offered was asked for already, unless the answer is still awaited; the pump knows.
+        let is_new = !own || self.leases.is_offer(self.request.mac);
+        let probe = (self.fixed.is_none() && is_new && self.request.relay.is_none()).then_some(address);
+        let bytes = self.addressed(ReplyKind::Offer, address);
+        let packet = Packet { delay_ms, probe, ..self.packet(bytes) };
+        let change = if self.request.profile.takes_offer_for_ack() {
+            Some(self.grant(address, self.lease_ms())?)
+        } else {
+            self.hold(address)?;
+            None
+        };
+        Ok(Answer { change, reply: Ok(packet) })
     }
 
     fn confirm(&mut self) -> Result<Answer, Why> {
-        // Selecting and init-reboot name the address in option 50, renewing and rebinding in `ciaddr`
-        // (RFC 2131 section 4.3.2).
+        // Selecting and init-reboot name the address in option 50, renewing and rebinding in `ciaddr` (RFC 2131
+        // section 4.3.2). What else they say of it is the same: it is this node's, or it is not.
         let wanted = self.request.requested.or(self.request.current).ok_or(Why::Senseless)?;
         if self.address() != Some(wanted) {
             return Ok(self.refuse());
         }
-        let lease = self.grant(wanted, self.lease_ms())?;
-        Ok(self.reply(self.addressed(ReplyKind::Ack, wanted), Some(lease)))
+        let change = self.grant(wanted, self.lease_ms())?;
+        let bytes = self.addressed(ReplyKind::Ack, wanted);
+        Ok(Answer { change: Some(change), reply: Ok(self.packet(bytes)) })
     }
 
     fn inform(&self) -> Result<Answer, Why> {
-        let current = self.request.current.filter(|address| self.settings.contains(*address));
-        let current = current.ok_or(Why::Senseless)?;
+        let current = self.request.current.filter(|address| self.subnet.contains(*address));
         let mut reply = Reply::new(self.request, ReplyKind::Ack, self.settings.server);
-        reply.current(current);
-        self.describe_network(&mut reply);
-        Ok(self.reply(reply, None))
+        reply.current(current.ok_or(Why::Senseless)?);
+        describe(&mut reply, self.request, self.settings, self.subnet, self.name);
+        Ok(Answer { change: None, reply: Ok(self.packet(reply.finish(self.request))) })
     }
 
     /// The address is avoided only if it was the client's: otherwise one client could empty the pool.
-    fn decline(&mut self) -> Why {
+    fn decline(&mut self) -> Result<Answer, Why> {
         let held = self.leases.of(self.request.mac).map(|lease| lease.address);
-        match held {
-            Some(address) if self.request.requested == held => {
-                self.leases.decline(self.request.mac, self.now_ms);
-                Why::Declined(address)
-            }
-            _ => Why::Senseless,
-        }
+        let address = held.filter(|_| self.request.requested == held).ok_or(Why::Senseless)?;
+        let change = self.leases.avoid(address, self.now_ms).map(Change::NoLease);
+        Ok(Answer { change, reply: Err(Why::Declined(address)) })
     }
 
-    fn release(&mut self) -> Why {
+    fn release(&mut self) -> Result<Answer, Why> {
         let held = self.leases.of(self.request.mac).map(|lease| lease.address);
         if held.is_none() || held != self.request.current {
-            return Why::Senseless;
+            return Err(Why::Senseless);
         }
-        self.leases.release(self.request.mac, self.now_ms);
-        Why::Released
+        let change = self.leases.release(self.request.mac, self.now_ms).map(Change::Lease);
+        Ok(Answer { change, reply: Err(Why::Released) })
     }
 
     /// The address of this node: the fixed one, the one it had, the one it asks for, or any.
@@ -210,99 +269,68 @@ impl Desk<'_> {
         }
         let had = self.leases.of(self.request.mac).map(|lease| lease.address);
         let good = |address: &Ipv4Addr| {
-            self.settings.pool.contains(address)
-                && self.settings.is_usable(*address)
+            self.subnet.pool.contains(address)
+                && self.settings.is_usable(self.subnet, *address)
                 && self.leases.is_free_for(self.request.mac, *address, self.now_ms)
         };
         had.filter(good)
             .or(self.request.requested.filter(good))
             .or(self.request.current.filter(good))
             .or_else(|| {
-                let usable = |address| self.settings.is_usable(address);
-                self.leases.pick(self.request.mac, &self.settings.pool, self.now_ms, usable)
+                let usable = |address| self.settings.is_usable(self.subnet, address);
+                self.leases.pick(self.request.mac, &self.subnet.pool, self.now_ms, usable)
             })
     }
 
-    /// Notes a lease that runs so long from now, or longer if the node's own does already.
-    fn grant(&mut self, address: Ipv4Addr, for_ms: u64) -> Result<Lease, Why> {
-        let mac = self.request.mac;
-        let running = self.leases.of(mac).filter(|lease| lease.address == address);
+    /// Keeps an offered address for its client for a while, unless it has it anyway.
+    fn hold(&mut self, address: Ipv4Addr) -> Result<(), Why> {
+        let until_ms = self.now_ms.saturating_add(OFFER_HELD_MS);
+        let longest_ms = self.now_ms.saturating_add(self.lease_ms());
+        let lease = Lease { mac: self.request.mac, address, until_ms };
+        self.leases.offer(lease, longest_ms, self.now_ms).ok_or(Why::PoolExhausted)
+    }
+
+    /// Notes a lease that runs so long from now. One that runs longer comes from a clock that was wrong: it is cut.
+    fn grant(&mut self, address: Ipv4Addr, for_ms: u64) -> Result<Change, Why> {
         let until_ms = self.now_ms.saturating_add(for_ms);
-        // A lease longer than a full one comes from a clock that was wrong: it is cut.
-        let longest = self.now_ms.saturating_add(self.lease_ms().max(OFFER_HELD_MS));
-        let until_ms = running.map_or(until_ms, |lease| lease.until_ms.clamp(until_ms, longest));
-        let granted = self.leases.grant(Lease { mac, address, until_ms }, self.now_ms);
-        granted.ok_or(Why::PoolExhausted)
+        let granted = self.leases.grant(Lease { mac: self.request.mac, address, until_ms }, self.now_ms);
+        granted.map(Change::Lease).ok_or(Why::PoolExhausted)
     }
 
     fn lease_ms(&self) -> u64 {
         u64::from(self.settings.lease_secs) * 1_000
     }
 
-    fn addressed(&self, kind: ReplyKind, address: Ipv4Addr) -> Reply {
+    fn addressed(&self, kind: ReplyKind, address: Ipv4Addr) -> Vec<u8> {
         let mut reply = Reply::new(self.request, kind, self.settings.server);
         reply.your(address);
         if let (ReplyKind::Ack, Some(current)) = (kind, self.request.current) {
             reply.current(current);
         }
-        reply.option(LEASE_TIME, &self.settings.lease_secs.to_be_bytes());
-        self.describe_network(&mut reply);
-        reply
+        reply.option(option::LEASE_TIME, &self.settings.lease_secs.to_be_bytes());
+        describe(&mut reply, self.request, self.settings, self.subnet, self.name);
+        reply.finish(self.request)
     }
 
-    fn describe_network(&self, reply: &mut Reply) {
-        let settings = self.settings;
-        reply.boot(settings.server, BOOT_FILE);
-        reply.option(SUBNET_MASK, &netmask(settings.prefix).octets());
-        if let Some(router) = settings.router {
-            reply.option(ROUTER, &router.octets());
-        }
-        reply.option(DNS_SERVER, &settings.dns.octets());
-        // Before the domain: the ROM does not boot without them.
-        if self.request.profile == Profile::PiRom {
-            reply.option(VENDOR_CLASS, b"PXEClient");
-            reply.option(VENDOR_OPTIONS, PI_ROM_OPTIONS);
-        }
-        reply.option(BROADCAST_ADDRESS, &settings.broadcast().octets());
-        if !settings.domain.is_empty() {
-            reply.option(DOMAIN_NAME, settings.domain.as_bytes());
-        }
+    fn packet(&self, bytes: Vec<u8>) -> Packet {
+        let current = self.request.current.filter(|address| self.settings.subnet_of(*address).is_some());
+        Packet { bytes, to: destination(self.request, current), delay_ms: 0, probe: None }
     }
 
-    fn reply(&self, reply: Reply, lease: Option<Lease>) -> Answer {
-        // A client without an address cannot be reached by unicast from an ordinary socket: the kernel would
-        // ask for it by ARP, and it could not answer.
-        let to = self.request.current.filter(|address| self.settings.contains(*address));
-        let to = SocketAddrV4::new(to.unwrap_or(Ipv4Addr::BROADCAST), CLIENT_PORT);
-        let delay_ms = if self.request.profile == Profile::PiRom { PI_ROM_DELAY_MS } else { 0 };
-        Answer::Reply { bytes: reply.finish(self.request), to, lease, delay_ms }
-    }
-
-    /// A NAK is always a broadcast (RFC 2131 section 4.1): the client's address is what is wrong.
+    /// A NAK is a broadcast (RFC 2131 section 4.1): the client's address is what is wrong.
     fn refuse(&self) -> Answer {
         let bytes = Reply::new(self.request, ReplyKind::Nak, self.settings.server).finish(self.request);
-        let to = SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT);
-        Answer::Reply { bytes, to, lease: None, delay_ms: 0 }
+        let to = destination(self.request, None);
+        Answer { change: None, reply: Ok(Packet { bytes, to, delay_ms: 0, probe: None }) }
     }
 }
 
-impl Settings {
-    fn network(&self) -> u32 {
-        self.server.to_bits() & netmask(self.prefix).to_bits()
-    }
-
-    fn broadcast(&self) -> Ipv4Addr {
-        Ipv4Addr::from_bits(self.network() | !netmask(self.prefix).to_bits())
-    }
-
-    fn contains(&self, address: Ipv4Addr) -> bool {
-        address.to_bits() & netmask(self.prefix).to_bits() == self.network()
-    }
-
-    /// Whether a node can have the address: on the network, and nobody's by role.
-    fn is_usable(&self, address: Ipv4Addr) -> bool {
-        let taken = [self.server, self.dns, self.broadcast(), Ipv4Addr::from_bits(self.network())];
-        self.contains(address) && !taken.contains(&address) && self.router != Some(address)
+/// Where a reply goes: to the relay, to the address that the client uses, or to all. A client without an address cannot
+/// be reached by unicast from an ordinary socket: the kernel would ask for it by ARP, and it could not answer.
+fn destination(request: &Request, current: Option<Ipv4Addr>) -> SocketAddrV4 {
+    match request.relay {
+        Some(relay) => SocketAddrV4::new(relay, RELAY_PORT),
+        None => SocketAddrV4::new(current.unwrap_or(Ipv4Addr::BROADCAST), CLIENT_PORT),
     }
 }
 

@@ -3,14 +3,14 @@
 //! A lease that ran out is kept as a memory, so that the machine gets its address back; it is forgotten only
 //! when its address or its place is needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
 use cluster::Mac;
 
 /// The most leases, running or remembered.
-pub const LEASES_LIMIT: usize = 4_096;
+pub const LEASES_LIMIT: usize = 16_384;
 /// The most addresses that are remembered as declined.
 const DECLINED_LIMIT: usize = 256;
 /// How long an address is not given out after a client found it in use, in milliseconds.
@@ -32,7 +32,9 @@ pub struct Lease {
 pub struct Leases {
     by_mac: BTreeMap<Mac, Lease>,
     by_address: BTreeMap<Ipv4Addr, Mac>,
-    /// Until when addresses are avoided, because a client found them in use.
+    /// The machines whose lease is an offer that was not taken yet.
+    offered: BTreeSet<Mac>,
+    /// Until when addresses are avoided, because somebody else uses them.
     declined: BTreeMap<Ipv4Addr, u64>,
 }
 
@@ -85,21 +87,44 @@ impl Leases {
         Some(lease)
     }
 
-    /// The machine does not need its address any more; it is remembered for it.
-    pub(super) fn release(&mut self, mac: Mac, now_ms: u64) {
-        if let Some(lease) = self.by_mac.get_mut(&mac) {
-            lease.until_ms = lease.until_ms.min(now_ms);
+    /// Holds an address for a machine that was offered it. One that it has anyway keeps its term, but none beyond
+    /// `longest_ms`. `None` if there is no place.
+    pub(super) fn offer(&mut self, lease: Lease, longest_ms: u64, now_ms: u64) -> Option<()> {
+        let running = self.of(lease.mac).filter(|running| running.address == lease.address);
+        let running =
+            running.filter(|running| running.until_ms > now_ms && !self.offered.contains(&lease.mac));
+        match running.copied() {
+            Some(running) => self.put(Lease { until_ms: running.until_ms.min(longest_ms), ..running }),
+            None => {
+                self.grant(lease, now_ms)?;
+                self.offered.insert(lease.mac);
+            }
         }
+        Some(())
     }
 
-    /// The machine found its address in use by somebody else: nobody gets it for a while.
-    pub(super) fn decline(&mut self, mac: Mac, now_ms: u64) {
-        let Some(lease) = self.by_mac.remove(&mac) else { return };
-        self.by_address.remove(&lease.address);
+    /// Whether what the machine has is an offer that it has not taken yet.
+    pub(super) fn is_offer(&self, mac: Mac) -> bool {
+        self.offered.contains(&mac)
+    }
+
+    /// The machine does not need its address any more; it is remembered for it.
+    pub(super) fn release(&mut self, mac: Mac, now_ms: u64) -> Option<Lease> {
+        let lease = self.by_mac.get_mut(&mac)?;
+        lease.until_ms = lease.until_ms.min(now_ms);
+        Some(*lease)
+    }
+
+    /// Somebody else uses the address: nobody gets it for a while. The machine that had it, if one had.
+    pub(super) fn avoid(&mut self, address: Ipv4Addr, now_ms: u64) -> Option<Mac> {
         self.declined.retain(|_, until_ms| *until_ms > now_ms);
         if self.declined.len() < DECLINED_LIMIT {
-            self.declined.insert(lease.address, now_ms.saturating_add(DECLINED_MS));
+            self.declined.insert(address, now_ms.saturating_add(DECLINED_MS));
         }
+        let mac = self.by_address.remove(&address)?;
+        self.by_mac.remove(&mac);
+        self.offered.remove(&mac);
+        Some(mac)
     }
 
     /// Whether the address may be given to the machine: no other has it, and nobody declined it.
@@ -138,6 +163,7 @@ impl Leases {
     }
 
     fn put(&mut self, lease: Lease) {
+        self.offered.remove(&lease.mac);
         if let Some(before) = self.by_mac.insert(lease.mac, lease) {
             self.by_address.remove(&before.address);
         }
@@ -145,6 +171,7 @@ impl Leases {
             && other != lease.mac
         {
             self.by_mac.remove(&other);
+            self.offered.remove(&other);
         }
     }
 
@@ -157,6 +184,7 @@ impl Leases {
         }
         self.by_mac.remove(&mac);
         self.by_address.remove(&address);
+        self.offered.remove(&mac);
         Some(())
     }
 }
@@ -217,7 +245,7 @@ mod tests {
     #[test]
     fn a_declined_address_is_avoided_for_a_while() {
         let mut leases = Leases::restore(vec![lease(1, 10, 1_000)]);
-        leases.decline(mac(1), 5);
+        assert_eq!(leases.avoid(address(10), 5), Some(mac(1)));
         assert_eq!(leases.pick(mac(1), &pool(10, 10), 6, |_| true), None);
         assert_eq!(leases.pick(mac(1), &pool(10, 10), 5 + DECLINED_MS, |_| true), Some(address(10)));
     }

@@ -1,4 +1,4 @@
-//! DHCP packets: a client's bytes to a [`Request`], a [`Reply`] to bytes. Decides nothing.
+//! A client's packet: its bytes to a [`Request`]. Decides nothing.
 //!
 //! Layout: RFC 2131 section 2; options: RFC 2132. The codec is our own because what arrives is hostile: it
 //! reads the dozen options that are used and skips the others unread.
@@ -8,27 +8,54 @@ use std::net::Ipv4Addr;
 
 use cluster::Mac;
 
+use super::profile::{Marks, Profile};
+
 /// Length of the fixed part, with the magic cookie, in bytes.
-const HEADER_BYTES: usize = 240;
+pub(super) const HEADER_BYTES: usize = 240;
 /// What follows `file` and says that options follow (RFC 2131 section 3).
-const MAGIC_COOKIE: [u8; 4] = [99, 130, 83, 99];
-/// The shortest reply: BOOTP's packet, which old clients insist on, in bytes.
-const REPLY_MIN: usize = 300;
-/// The longest reply: what every client has to take (RFC 2131 section 2: 576) without IP and UDP headers.
-const REPLY_LIMIT: usize = 548;
+pub(super) const MAGIC_COOKIE: [u8; 4] = [99, 130, 83, 99];
+/// Where `sname` and `file` are in the header.
+const SNAME: std::ops::Range<usize> = 44..108;
+const FILE: std::ops::Range<usize> = 108..236;
 
-const BOOTREQUEST: u8 = 1;
-const BOOTREPLY: u8 = 2;
-const ETHERNET: u8 = 1;
-const BROADCAST_FLAG: u8 = 0x80;
+pub(super) const BOOTREQUEST: u8 = 1;
+pub(super) const BOOTREPLY: u8 = 2;
+pub(super) const ETHERNET: u8 = 1;
+pub(super) const BROADCAST_FLAG: u8 = 0x80;
 
-const PAD: u8 = 0;
-const REQUESTED_ADDRESS: u8 = 50;
-const MESSAGE_TYPE: u8 = 53;
-const SERVER_IDENTIFIER: u8 = 54;
-const VENDOR_CLASS: u8 = 60;
-const CLIENT_IDENTIFIER: u8 = 61;
-const END: u8 = 255;
+/// Numbers of options, by their names in IANA's registry.
+pub(super) mod option {
+    pub(in super::super) const PAD: u8 = 0;
+    pub(in super::super) const SUBNET_MASK: u8 = 1;
+    pub(in super::super) const ROUTER: u8 = 3;
+    pub(in super::super) const DNS_SERVER: u8 = 6;
+    pub(in super::super) const HOST_NAME: u8 = 12;
+    pub(in super::super) const DOMAIN_NAME: u8 = 15;
+    pub(in super::super) const BROADCAST_ADDRESS: u8 = 28;
+    pub(in super::super) const NTP_SERVERS: u8 = 42;
+    pub(in super::super) const VENDOR_OPTIONS: u8 = 43;
+    pub(in super::super) const REQUESTED_ADDRESS: u8 = 50;
+    pub(in super::super) const LEASE_TIME: u8 = 51;
+    pub(in super::super) const OVERLOAD: u8 = 52;
+    pub(in super::super) const MESSAGE_TYPE: u8 = 53;
+    pub(in super::super) const SERVER_IDENTIFIER: u8 = 54;
+    pub(in super::super) const PARAMETER_REQUEST_LIST: u8 = 55;
+    pub(in super::super) const MESSAGE_SIZE: u8 = 57;
+    pub(in super::super) const RENEWAL_TIME: u8 = 58;
+    pub(in super::super) const REBINDING_TIME: u8 = 59;
+    pub(in super::super) const VENDOR_CLASS: u8 = 60;
+    pub(in super::super) const CLIENT_IDENTIFIER: u8 = 61;
+    pub(in super::super) const TFTP_SERVER_NAME: u8 = 66;
+    pub(in super::super) const BOOT_FILE: u8 = 67;
+    pub(in super::super) const USER_CLASS: u8 = 77;
+    pub(in super::super) const RELAY_INFORMATION: u8 = 82;
+    pub(in super::super) const ARCHITECTURE: u8 = 93;
+    pub(in super::super) const MACHINE_IDENTIFIER: u8 = 97;
+    pub(in super::super) const DOMAIN_SEARCH: u8 = 119;
+    pub(in super::super) const CLASSLESS_ROUTES: u8 = 121;
+    pub(in super::super) const IPXE: u8 = 175;
+    pub(in super::super) const END: u8 = 255;
+}
 
 /// What a client asks (option 53).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,18 +72,6 @@ pub enum Kind {
     Inform,
 }
 
-/// Who speaks, as far as option 60 tells. Only for what a reply must say differently: a node is known by its
-/// hardware address alone, since U-Boot's newer network stack names no class at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Profile {
-    /// The Raspberry Pi's own boot ROM or EEPROM, which calls itself a PXE client.
-    PiRom,
-    /// U-Boot that says so.
-    UBoot,
-    /// An operating system, or a boot loader that says nothing.
-    System,
-}
-
 /// A client's packet. Copies of hostile bytes in it are bounded by the packet's size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
@@ -64,7 +79,7 @@ pub struct Request {
     pub kind: Kind,
     /// Its hardware address (`chaddr`).
     pub mac: Mac,
-    /// Who speaks (from option 60).
+    /// Who speaks.
     pub profile: Profile,
     /// Option 50: the address it had or was offered.
     pub requested: Option<Ipv4Addr>,
@@ -72,8 +87,8 @@ pub struct Request {
     pub server: Option<Ipv4Addr>,
     /// `ciaddr`: the address it uses now.
     pub current: Option<Ipv4Addr>,
-    /// Whether a relay forwarded it (`giaddr`).
-    pub relayed: bool,
+    /// `giaddr`: the relay that forwarded it (RFC 2131 section 4.1).
+    pub relay: Option<Ipv4Addr>,
     /// Whether it can only hear broadcasts (`flags`).
     pub broadcast: bool,
     /// Seconds since it began to ask (`secs`).
@@ -82,6 +97,14 @@ pub struct Request {
     pub(super) transaction: [u8; 4],
     /// Option 61: repeated in the reply (RFC 6842).
     pub(super) client_identifier: Vec<u8>,
+    /// Option 97: repeated in a reply to a PXE client (RFC 4578 section 2.3).
+    pub(super) machine_identifier: Vec<u8>,
+    /// Option 82: what the relay noted; repeated in the reply as it is (RFC 3046 section 2.2).
+    pub(super) relay_information: Vec<u8>,
+    /// Option 55: what the client wants to know.
+    pub(super) wanted: Vec<u8>,
+    /// Option 57: the longest packet it takes, with IP and UDP headers, in bytes.
+    pub(super) message_size: Option<u16>,
 }
 
 /// Why bytes are not a request.
@@ -104,41 +127,120 @@ pub enum Malformed {
     Kind,
 }
 
+/// The fixed part.
+pub(super) type Header = [u8; HEADER_BYTES];
+/// Options by number.
+pub(super) type Options = BTreeMap<u8, Vec<u8>>;
+
 impl Request {
     /// Reads a packet that arrived on the server's port.
     ///
     /// # Errors
     /// [`Malformed`]; nothing is to be answered.
     pub fn parse(packet: &[u8]) -> Result<Self, Malformed> {
-        let (header, options) = packet.split_first_chunk::<HEADER_BYTES>().ok_or(Malformed::NotDhcp)?;
-        if header[236..] != MAGIC_COOKIE {
-            return Err(Malformed::NotDhcp);
-        }
+        let (header, mut options) = read(packet)?;
         if header[0] != BOOTREQUEST {
             return Err(Malformed::NotRequest);
         }
-        let options = read_options(options)?;
+        let kind = kind(options.get(&option::MESSAGE_TYPE)).ok_or(Malformed::Kind)?;
+        let mac = hardware_address(header)?;
+        let profile = Profile::of(
+            mac,
+            &Marks {
+                class: value(&options, option::VENDOR_CLASS),
+                user_class: value(&options, option::USER_CLASS),
+                architecture: value(&options, option::ARCHITECTURE),
+                machine: value(&options, option::MACHINE_IDENTIFIER),
+                wanted: value(&options, option::PARAMETER_REQUEST_LIST),
+                has_ipxe_options: options.contains_key(&option::IPXE),
+            },
+        );
+        let message_size = match *value(&options, option::MESSAGE_SIZE) {
+            [high, low] => Some(u16::from_be_bytes([high, low])),
+            _ => None,
+        };
+        let mut take = |number| options.remove(&number).unwrap_or_default();
         Ok(Self {
-            kind: kind(options.get(&MESSAGE_TYPE)).ok_or(Malformed::Kind)?,
-            mac: hardware_address(header)?,
-            profile: profile(options.get(&VENDOR_CLASS)),
-            requested: address(options.get(&REQUESTED_ADDRESS)),
-            server: address(options.get(&SERVER_IDENTIFIER)),
-            current: Some(four(header, 12)).filter(|address| !address.is_unspecified()),
-            relayed: !four(header, 24).is_unspecified(),
+            kind,
+            mac,
+            profile,
+            requested: address(&take(option::REQUESTED_ADDRESS)),
+            server: address(&take(option::SERVER_IDENTIFIER)),
+            current: filled(four(header, 12)),
+            relay: filled(four(header, 24)),
             broadcast: header[10] & BROADCAST_FLAG != 0,
             secs: u16::from_be_bytes([header[8], header[9]]),
             transaction: four(header, 4).octets(),
-            client_identifier: options.get(&CLIENT_IDENTIFIER).cloned().unwrap_or_default(),
+            client_identifier: take(option::CLIENT_IDENTIFIER),
+            machine_identifier: take(option::MACHINE_IDENTIFIER),
+            relay_information: take(option::RELAY_INFORMATION),
+            wanted: take(option::PARAMETER_REQUEST_LIST),
+            message_size,
         })
+    }
+
+    /// Whether the client asks for an option by name (option 55).
+    pub(super) fn wants(&self, number: u8) -> bool {
+        self.wanted.contains(&number)
+    }
+
+    /// The network that the relay says the client is on: sub-option 5 of option 82 (RFC 3527), else the relay's own.
+    pub(super) fn link(&self) -> Option<Ipv4Addr> {
+        let mut rest = &self.relay_information[..];
+        while let [number, length, tail @ ..] = rest {
+            let (value, tail) = tail.split_at_checked(usize::from(*length))?;
+            if let (5, Some(link)) = (*number, address(value)) {
+                return self.relay.map(|_| link);
+            }
+            rest = tail;
+        }
+        self.relay
     }
 }
 
-fn four(header: &[u8; HEADER_BYTES], at: usize) -> Ipv4Addr {
+/// Takes a packet apart: the fixed part, and all options, those that continue in `file` and `sname` too (RFC 2131
+/// section 4.1, option 52).
+pub(super) fn read(packet: &[u8]) -> Result<(&Header, Options), Malformed> {
+    let (header, rest) = packet.split_first_chunk::<HEADER_BYTES>().ok_or(Malformed::NotDhcp)?;
+    if header[236..] != MAGIC_COOKIE {
+        return Err(Malformed::NotDhcp);
+    }
+    let mut options = Options::new();
+    read_options(rest, &mut options)?;
+    let overload = match *value(&options, option::OVERLOAD) {
+        [flags] => flags,
+        _ => 0,
+    };
+    if overload & 1 != 0 {
+        read_options(&header[FILE], &mut options)?;
+    }
+    if overload & 2 != 0 {
+        read_options(&header[SNAME], &mut options)?;
+    }
+    Ok((header, options))
+}
+
+/// An option's value, empty if it is not there.
+pub(super) fn value(options: &Options, number: u8) -> &[u8] {
+    options.get(&number).map_or(&[], Vec::as_slice)
+}
+
+/// An option that is one address, and not 0.0.0.0.
+pub(super) fn address(value: &[u8]) -> Option<Ipv4Addr> {
+    let octets: [u8; 4] = value.try_into().ok()?;
+    filled(Ipv4Addr::from(octets))
+}
+
+/// An address of the fixed part.
+pub(super) fn four(header: &Header, at: usize) -> Ipv4Addr {
     Ipv4Addr::new(header[at], header[at + 1], header[at + 2], header[at + 3])
 }
 
-fn hardware_address(header: &[u8; HEADER_BYTES]) -> Result<Mac, Malformed> {
+fn filled(address: Ipv4Addr) -> Option<Ipv4Addr> {
+    Some(address).filter(|address| !address.is_unspecified())
+}
+
+fn hardware_address(header: &Header) -> Result<Mac, Malformed> {
     let [a, b, c, d, e, f] = header[28..34] else { return Err(Malformed::Hardware) };
     let mac = Mac([a, b, c, d, e, f]);
     let group = a & 1 != 0;
@@ -148,13 +250,12 @@ fn hardware_address(header: &[u8; HEADER_BYTES]) -> Result<Mac, Malformed> {
     Ok(mac)
 }
 
-/// Options by number; one that comes in pieces is put together (RFC 3396).
-fn read_options(mut bytes: &[u8]) -> Result<BTreeMap<u8, Vec<u8>>, Malformed> {
-    let mut options: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
+/// Adds options by number; one that comes in pieces is put together (RFC 3396).
+fn read_options(mut bytes: &[u8], options: &mut Options) -> Result<(), Malformed> {
     while let [number, rest @ ..] = bytes {
         bytes = match *number {
-            PAD => rest,
-            END => break,
+            option::PAD => rest,
+            option::END => break,
             number => {
                 let (length, rest) = rest.split_first().ok_or(Malformed::Options)?;
                 let (value, rest) = rest.split_at_checked(usize::from(*length)).ok_or(Malformed::Options)?;
@@ -163,7 +264,7 @@ fn read_options(mut bytes: &[u8]) -> Result<BTreeMap<u8, Vec<u8>>, Malformed> {
             }
         };
     }
-    Ok(options)
+    Ok(())
 }
 
 fn kind(value: Option<&Vec<u8>>) -> Option<Kind> {
@@ -174,89 +275,5 @@ fn kind(value: Option<&Vec<u8>>) -> Option<Kind> {
         [7] => Some(Kind::Release),
         [8] => Some(Kind::Inform),
         _ => None,
-    }
-}
-
-fn profile(class: Option<&Vec<u8>>) -> Profile {
-    match class {
-        // The ROM's whole class is `PXEClient:Arch:00000:UNDI:002001`; architecture 0 is its mark, as no
-        // other machine that could boot here is an x86 BIOS.
-        Some(class) if class.starts_with(b"PXEClient:Arch:00000") => Profile::PiRom,
-        Some(class) if class.starts_with(b"U-Boot") => Profile::UBoot,
-        _ => Profile::System,
-    }
-}
-
-fn address(value: Option<&Vec<u8>>) -> Option<Ipv4Addr> {
-    let octets: [u8; 4] = value?.as_slice().try_into().ok()?;
-    Some(Ipv4Addr::from(octets)).filter(|address| !address.is_unspecified())
-}
-
-/// What a reply says (option 53).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReplyKind {
-    Offer = 2,
-    Ack = 5,
-    Nak = 6,
-}
-
-/// A server's packet while it is written.
-pub(super) struct Reply {
-    bytes: Vec<u8>,
-}
-
-impl Reply {
-    /// Begins a reply: the fixed part and options 53 and 54.
-    pub(super) fn new(request: &Request, kind: ReplyKind, server: Ipv4Addr) -> Self {
-        let mut bytes = vec![0; HEADER_BYTES];
-        bytes[0] = BOOTREPLY;
-        bytes[1] = ETHERNET;
-        bytes[2] = 6;
-        bytes[4..8].copy_from_slice(&request.transaction);
-        if request.broadcast {
-            bytes[10] = BROADCAST_FLAG;
-        }
-        bytes[28..34].copy_from_slice(&request.mac.0);
-        bytes[236..].copy_from_slice(&MAGIC_COOKIE);
-        let mut reply = Self { bytes };
-        reply.option(MESSAGE_TYPE, &[kind as u8]);
-        reply.option(SERVER_IDENTIFIER, &server.octets());
-        reply
-    }
-
-    /// Fills `ciaddr`: the address the client uses already.
-    pub(super) fn current(&mut self, address: Ipv4Addr) {
-        self.bytes[12..16].copy_from_slice(&address.octets());
-    }
-
-    /// Fills `yiaddr`: the address the client gets.
-    pub(super) fn your(&mut self, address: Ipv4Addr) {
-        self.bytes[16..20].copy_from_slice(&address.octets());
-    }
-
-    /// Fills `siaddr` and `file`: where to boot from, and what. `file` is cut to 127 bytes.
-    pub(super) fn boot(&mut self, server: Ipv4Addr, file: &str) {
-        self.bytes[20..24].copy_from_slice(&server.octets());
-        let length = file.len().min(127);
-        self.bytes[108..108 + length].copy_from_slice(&file.as_bytes()[..length]);
-    }
-
-    /// Adds an option; one that does not fit is left out, so add the needed ones first.
-    pub(super) fn option(&mut self, number: u8, value: &[u8]) {
-        let Ok(length) = u8::try_from(value.len()) else { return };
-        if self.bytes.len() + 2 + value.len() < REPLY_LIMIT {
-            self.bytes.extend([number, length]);
-            self.bytes.extend(value);
-        }
-    }
-
-    /// The packet, with the client's identifier (RFC 6842) and BOOTP's least length.
-    pub(super) fn finish(mut self, request: &Request) -> Vec<u8> {
-        if !request.client_identifier.is_empty() {
-            self.option(CLIENT_IDENTIFIER, &request.client_identifier);
-        }
-        self.bytes.push(END);
-        self.bytes.resize(self.bytes.len().max(REPLY_MIN), PAD);
-        self.bytes
     }
 }
