@@ -34,6 +34,17 @@ pub struct NodeView {
     pub detail: String,
 }
 
+/// Another DHCP server on the cluster's wire, as `GET /v1/rivals` lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RivalView {
+    /// The address by which it names itself.
+    pub server: Ipv4Addr,
+    /// Its hardware address, once it was asked for.
+    pub mac: Option<Mac>,
+    /// When it was last noticed, milliseconds since 1970.
+    pub seen_ms: u64,
+}
+
 /// One line of a timeline, as `GET /v1/nodes/{name}` gives it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimelineLine {

@@ -5,6 +5,7 @@
 //! server do that. Every protocol has the same two inner doors: `packet` (bytes to types and back) and
 //! the decision (`answer`, or `transfer` for TFTP).
 
+pub mod arp;
 pub mod dhcp;
 pub mod dns;
 pub mod pxelinux;

@@ -1,6 +1,8 @@
 //! `cluster.toml`: text → checked settings. Every mistake is reported at once; the head sees only settings.
 
+mod boot;
 mod network;
+mod subnets;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -9,15 +11,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 pub use cluster::configuration::{Mistake, Mistakes};
 use cluster::configuration::{Named, Reader, Table};
-use cluster::plan::COMMAND_LINE_LIMIT;
 use cluster::swarm::RoleWish;
 use cluster::{Mac, NodeName};
+use netboot::dhcp;
 
-pub(crate) use self::network::{Network, Resolved};
+use self::boot::Boot;
+pub(crate) use self::network::{Network, Placed, Resolved};
+use self::subnets::PlacedSubnet;
 use crate::user_data::Library;
 
-/// The longest part of a command line that is the head's own, in bytes: the longest name and addresses.
-const OWN_PARAMETERS_BYTES: usize = 460;
 /// Names that the zone gives to something else.
 const RESERVED_NAMES: [&str; 2] = ["head", "swarm"];
 /// The most managers a swarm can be asked for; Docker advises at most seven.
@@ -62,8 +64,10 @@ pub(crate) struct Settings {
     pub(crate) name: String,
     pub(crate) domain: String,
     pub(crate) network: Network,
+    /// The networks behind relays.
+    pub(crate) subnets: Vec<PlacedSubnet>,
     pub(crate) image_dir: PathBuf,
-    pub(crate) kernel_parameters: String,
+    pub(crate) boot: Boot,
     pub(crate) user_data: Library,
     pub(crate) managers: usize,
     pub(crate) nodes: Vec<NodeSettings>,
@@ -89,6 +93,7 @@ pub(crate) fn read(
     let found = settings.find_network(&mut reader, interface);
     if let Ok(network) = &found {
         settings.network.check(&mut reader, network);
+        subnets::check(&mut reader, &settings.network.own_subnet(network), &settings.subnets);
         settings.check_addresses(&mut reader, network);
     }
     let settings = reader.finish(settings)?;
@@ -104,15 +109,17 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Settings, Mistakes> {
 }
 
 fn settings(reader: &mut Reader) -> Settings {
-    let top = reader.top(&["name", "domain", "network", "image", "boot", "user_data", "swarm", "node"]);
+    let top =
+        reader.top(&["name", "domain", "network", "subnet", "image", "boot", "user_data", "swarm", "node"]);
     let image = reader.table(&top, "image", &["dir"]);
     let image_dir = reader.text(&image, "dir").map_or("image".to_owned(), |dir| dir.name);
     Settings {
         name: reader.parsed::<NodeName>(&top, "name").map_or("fledermaus".to_owned(), String::from),
         domain: domain(reader, &top),
         network: network::read(reader, &top),
+        subnets: subnets::read(reader, &top),
         image_dir: reader.folder().join(image_dir),
-        kernel_parameters: kernel_parameters(reader, &top),
+        boot: boot::read(reader, &top),
         user_data: library(reader, &top),
         managers: managers(reader, &top),
         nodes: nodes(reader, &top),
@@ -133,6 +140,31 @@ impl Settings {
                 }
                 Err(format!("--interface: {wrong}"))
             }
+        }
+    }
+
+    /// What DHCP says of all this.
+    pub(crate) fn dhcp(&self, network: &Resolved) -> dhcp::Settings {
+        let (own, boot) = (&self.network, &self.boot);
+        let far = self.subnets.iter().map(|subnet| subnet.value.clone());
+        let files = dhcp::BootFiles {
+            bios: boot.bios.clone(),
+            uefi_x64: boot.uefi_x64.clone(),
+            uefi_arm64: boot.uefi_arm64.clone(),
+            ipxe: boot.ipxe.clone(),
+            base_url: format!("http://{}:{}/files/", network.address, own.http_port),
+        };
+        dhcp::Settings {
+            server: network.address,
+            mode: own.mode,
+            subnets: std::iter::once(own.own_subnet(network)).chain(far).collect(),
+            dns: network.address,
+            domain: self.domain.clone(),
+            search: own.search.clone(),
+            ntp: own.ntp.clone(),
+            routes: own.routes.clone(),
+            lease_secs: own.lease_secs,
+            files,
         }
     }
 
@@ -185,25 +217,6 @@ fn domain<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> String {
         );
     }
     name
-}
-
-fn kernel_parameters<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> String {
-    let boot = reader.table(top, "boot", &["kernel_parameters"]);
-    let Some(Named { name, line }) = reader.text(&boot, "kernel_parameters") else { return String::new() };
-    let parameters = name.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some(odd) = name.chars().find(|&letter| !matches!(letter, ' '..='~') || "$\\'".contains(letter)) {
-        reader.mistake(
-            line,
-            format!("`kernel_parameters` holds {odd:?}, which U-Boot does not pass on: leave it out"),
-        );
-    }
-    let limit = COMMAND_LINE_LIMIT - OWN_PARAMETERS_BYTES;
-    if parameters.len() > limit {
-        let length = parameters.len();
-        reader
-            .mistake(line, format!("`kernel_parameters` has {length} bytes; U-Boot leaves room for {limit}"));
-    }
-    parameters
 }
 
 fn library<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Library {

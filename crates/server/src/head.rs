@@ -4,20 +4,22 @@
 //! writes their changes in one transaction, and only then answers them. So nobody is told of anything that
 //! a power cut could undo.
 
+mod neighbour;
 pub(crate) mod node;
 pub(crate) mod stack;
 mod state;
 mod swarm;
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use cluster::phase::Step;
 use cluster::report::{Orders, Report};
-use cluster::view::{NodeDetail, NodeView, SwarmView};
+use cluster::view::{NodeDetail, NodeView, RivalView, SwarmView};
 use cluster::{BootToken, Mac, Phase};
+use netboot::dhcp::{Answer, Request};
 use netboot::dns::Zone;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -26,6 +28,7 @@ use self::stack::Stack;
 use self::state::State;
 use crate::artefacts::Image;
 use crate::config::{Resolved, Settings};
+use crate::files::Files;
 use crate::store::Store;
 use crate::user_data::Facts;
 
@@ -60,6 +63,8 @@ pub(crate) struct Head {
     jobs: mpsc::Sender<Job>,
     zone: watch::Receiver<Arc<Zone>>,
     image: Image,
+    files: Option<Files>,
+    is_beside_another: bool,
 }
 
 impl Head {
@@ -71,22 +76,71 @@ impl Head {
         store: Store,
     ) -> anyhow::Result<(Self, JoinHandle<anyhow::Result<()>>)> {
         let memory = store.load().await.context("reading the state of the last run")?;
+        let files = settings.boot.files.clone().map(Files::of);
         let state = State::new(settings, network, image.clone(), memory)?;
+        let is_beside_another = state.is_beside_another();
         let (jobs, queue) = mpsc::channel(QUEUE_LIMIT);
         let (zone_sender, zone) = watch::channel(Arc::new(state.zone()));
         let keeper = tokio::spawn(keep(state, store, queue, zone_sender));
-        Ok((Self { jobs, zone, image }, keeper))
+        Ok((Self { jobs, zone, image, files, is_beside_another }, keeper))
     }
 
-    /// Answers a DHCP request. The lease is on disk when this returns.
-    pub(crate) async fn dhcp(&self, request: netboot::dhcp::Request) -> netboot::dhcp::Answer {
-        let ignored = netboot::dhcp::Answer::Ignore(netboot::dhcp::Why::Senseless);
-        self.ask(move |state| state.dhcp(&request)).await.unwrap_or(ignored)
+    /// Answers DHCP requests. The leases are on disk when this returns; empty only when the head is going down.
+    pub(crate) async fn dhcp(&self, requests: Vec<Request>) -> Vec<(Request, Answer)> {
+        let answer = move |state: &mut State| {
+            requests
+                .into_iter()
+                .map(|request| {
+                    let answer = state.dhcp(&request);
+                    (request, answer)
+                })
+                .collect()
+        };
+        self.ask(answer).await.unwrap_or_default()
     }
 
-    /// What a node gets by TFTP; `None` if there is no such file for it.
+    /// Answers a PXE client that has its address from another server; `None` only when the head is going down.
+    pub(crate) async fn pxe(&self, request: Request, from: SocketAddrV4) -> Option<Answer> {
+        self.ask(move |state| state.pxe(&request, from)).await
+    }
+
+    /// Notes that somebody else uses an address that was about to be offered.
+    pub(crate) async fn in_use(&self, address: Ipv4Addr, by: Mac) {
+        self.ask(move |state| state.in_use(address, by)).await;
+    }
+
+    /// Notes another DHCP server that answers a client.
+    pub(crate) async fn meet_rival(&self, server: Ipv4Addr, mac: Option<Mac>, client: Mac) {
+        self.ask(move |state| state.meet_rival(server, mac, client)).await;
+    }
+
+    /// The other DHCP servers that were noticed.
+    pub(crate) async fn rivals(&self) -> Vec<RivalView> {
+        self.ask(|state| state.rivals()).await.unwrap_or_default()
+    }
+
+    /// What a client gets by TFTP; `None` if there is no such file for it.
     pub(crate) async fn boot_file(&self, path: String, client: Ipv4Addr) -> Option<BootFile> {
-        self.ask(move |state| state.boot_file(&path, client)).await.flatten()
+        // Beside another server's DHCP nobody told us whose address it is: the kernel knows, as the client just spoke.
+        let neighbour = if self.is_beside_another { neighbour::of(client) } else { None };
+        let name = path.clone();
+        let ours = self.ask(move |state| {
+            if let Some(mac) = neighbour {
+                state.meet(mac, client);
+            }
+            state.boot_file(&name, client)
+        });
+        if let Some(file) = ours.await.flatten() {
+            return Some(file);
+        }
+        let files = self.files.clone()?;
+        let bytes = tokio::task::spawn_blocking(move || files.read(&path)).await.ok().flatten()?;
+        Some(BootFile { bytes, node: None })
+    }
+
+    /// The operator's own files.
+    pub(crate) fn files(&self) -> Option<&Files> {
+        self.files.as_ref()
     }
 
     /// Notes how a transfer goes. Does not wait: a note is lost when the head is that busy.

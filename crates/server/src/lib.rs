@@ -6,6 +6,7 @@
 mod artefacts;
 pub mod client;
 pub mod config;
+mod files;
 mod head;
 mod http;
 mod pump;
@@ -58,9 +59,10 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
         .with_context(|| format!("making the state directory {}", options.state_dir.display()))?;
     let store = Store::open(&options.state_dir).await?;
 
-    let dhcp = pump::dhcp::bind(&network.interface)?;
+    let told = settings.dhcp(&network);
+    let dhcp = pump::dhcp::bind(&network.interface, network.address, told.mode)?;
     let tftp = pump::tftp::bind(&network.interface, network.address)?;
-    let dns = pump::dns::bind(&network.interface, network.address, network.prefix)?;
+    let dns = pump::dns::bind(&network.interface, network.address, &told.subnets)?;
     let web = http::bind(SocketAddrV4::new(network.address, settings.network.http_port)).await?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -3,11 +3,14 @@
 //! They decide nothing. What a packet means is in `netboot`, who is a node is in the head. Every socket is
 //! bound to the cluster's interface, so that nothing is served to any other network.
 
+mod batch;
 pub(crate) mod dhcp;
 pub(crate) mod dns;
+pub(crate) mod prober;
+pub(crate) mod rivals;
 pub(crate) mod tftp;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::SocketAddrV4;
 use std::time::Duration;
 use std::{fs, io};
 
@@ -125,14 +128,10 @@ fn inode_of(line: &str, port: u16) -> Option<String> {
     (u16::from_str_radix(local_port, 16).ok()? == port).then(|| fields.nth(7).map(str::to_owned))?
 }
 
-/// Whether an address is on the network.
-fn is_inside(address: Ipv4Addr, network: Ipv4Addr, prefix: u8) -> bool {
-    let mask = cluster::plan::netmask(prefix).to_bits();
-    address.to_bits() & mask == network.to_bits() & mask
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     #[test]
@@ -163,13 +162,5 @@ mod tests {
         assert!(format!("{nowhere:#}").contains("192.0.2.1 is not on this machine"), "{nowhere:#}");
         let nothing = bind_udp("nosuchif", address, &service).expect_err("no such interface");
         assert!(format!("{nothing:#}").contains("`nosuchif`"), "{nothing:#}");
-    }
-
-    #[test]
-    fn networks() {
-        let head = Ipv4Addr::new(10, 78, 0, 1);
-        assert!(is_inside(Ipv4Addr::new(10, 78, 0, 200), head, 24));
-        assert!(!is_inside(Ipv4Addr::new(10, 78, 1, 200), head, 24));
-        assert!(is_inside(Ipv4Addr::new(192, 0, 2, 1), head, 0));
     }
 }

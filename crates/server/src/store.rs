@@ -3,6 +3,7 @@
 //! Writes come in batches, one transaction each: whoever was promised something waits for one flush that
 //! serves all. The file is in WAL mode with `synchronous = FULL`: a commit is on disk when it returns.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -26,6 +27,8 @@ const SCHEMA: &str = include_str!("store/schema.sql");
 pub(crate) enum Write {
     /// A lease was given or renewed.
     Lease(Lease),
+    /// A machine has no lease any more.
+    NoLease(Mac),
     /// What is remembered of a node changed.
     Node(Box<Remembered>),
     /// A line was added to a node's timeline.
@@ -120,12 +123,8 @@ impl Store {
         let mut transaction = self.pool.begin().await?;
         for write in batch {
             let query = match write {
-                Write::Lease(lease) => {
-                    sqlx::query("INSERT OR REPLACE INTO lease (mac, address, until_ms) VALUES ($1, $2, $3)")
-                        .bind(lease.mac.to_string())
-                        .bind(lease.address.to_string())
-                        .bind(lease.until_ms.cast_signed())
-                }
+                Write::Lease(_) => continue,
+                Write::NoLease(mac) => sqlx::query("DELETE FROM lease WHERE mac = $1").bind(mac.to_string()),
                 Write::Node(node) => sqlx::query("INSERT OR REPLACE INTO node (mac, object) VALUES ($1, $2)")
                     .bind(node.mac.to_string())
                     .bind(serde_json::to_string(node)?),
@@ -150,9 +149,34 @@ impl Store {
             };
             query.execute(&mut *transaction).await?;
         }
+        // After those that were lost: a machine may have another by now.
+        let leases = latest_leases(batch);
+        if !leases.is_empty() {
+            // A rack that is powered on: hundreds of rows by one statement.
+            let rows = serde_json::to_string(&leases)?;
+            sqlx::query(LEASES_STATEMENT).bind(rows).execute(&mut *transaction).await?;
+        }
         transaction.commit().await?;
         Ok(())
     }
+}
+
+/// Writes the rows of a JSON array of arrays.
+const LEASES_STATEMENT: &str = "INSERT OR REPLACE INTO lease (mac, address, until_ms) \
+     SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each($1)";
+
+/// The leases of a batch as rows; of several for one machine the last counts, and none that it lost again.
+fn latest_leases(batch: &[Write]) -> Vec<(String, String, i64)> {
+    let mut leases = BTreeMap::new();
+    for write in batch {
+        match write {
+            Write::Lease(lease) => drop(leases.insert(lease.mac, *lease)),
+            Write::NoLease(mac) => drop(leases.remove(mac)),
+            _ => {}
+        }
+    }
+    let row = |lease: Lease| (lease.mac.to_string(), lease.address.to_string(), lease.until_ms.cast_signed());
+    leases.into_values().map(row).collect()
 }
 
 /// What the store's file says, and what to do if its disk is full (SQLITE_FULL).

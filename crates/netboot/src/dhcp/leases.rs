@@ -78,7 +78,7 @@ impl Leases {
     }
 
     /// Notes a lease: whatever the machine or the address had before is gone. `None` if there is no place.
-    pub(super) fn grant(&mut self, lease: Lease, now_ms: u64) -> Option<Lease> {
+    pub fn grant(&mut self, lease: Lease, now_ms: u64) -> Option<Lease> {
         let known = self.by_mac.contains_key(&lease.mac) || self.by_address.contains_key(&lease.address);
         if !known && self.by_mac.len() >= LEASES_LIMIT {
             self.forget_one(now_ms)?;

@@ -6,14 +6,28 @@ use std::ops::RangeInclusive;
 use cluster::configuration::{Named, Reader, Table};
 use cluster::plan::netmask;
 
-use super::Enrolment;
+use netboot::dhcp::{Mode, Route, Subnet};
+
+use super::{Enrolment, subnets};
 
 /// How long a lease runs unless the configuration says otherwise, in seconds.
 const LEASE_SECS: u32 = 86_400;
 /// The shortest and longest lease, in seconds: a node must outlive its boot.
 const LEASE_RANGE: RangeInclusive<u32> = 600..=31_536_000;
 
-const KEYS: &[&str] = &["interface", "address", "router", "pool", "enrolment", "lease_secs", "http_port"];
+const KEYS: &[&str] = &[
+    "interface",
+    "address",
+    "dhcp",
+    "router",
+    "pool",
+    "enrolment",
+    "lease_secs",
+    "http_port",
+    "search",
+    "ntp",
+    "routes",
+];
 
 /// A value with the line where it stands.
 #[derive(Clone, Debug)]
@@ -32,6 +46,10 @@ pub(crate) struct Network {
     pub(crate) enrolment: Enrolment,
     pub(crate) lease_secs: u32,
     pub(crate) http_port: u16,
+    pub(crate) mode: Mode,
+    pub(crate) search: Vec<String>,
+    pub(crate) ntp: Vec<Ipv4Addr>,
+    pub(crate) routes: Vec<Route>,
 }
 
 /// The network as it is.
@@ -53,7 +71,9 @@ impl Resolved {
 /// Reads the table.
 pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Network {
     let table = reader.table(top, "network", KEYS);
-    let address = reader.text(&table, "address").and_then(|text| interface_address(reader, &text));
+    let address = reader
+        .text(&table, "address")
+        .and_then(|text| subnets::network(reader, &text, "address", "10.78.0.1/24"));
     Network {
         interface: reader.text(&table, "interface"),
         address,
@@ -65,7 +85,37 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Network {
             .number(&table, "http_port", 1..=65_535)
             .and_then(|port| u16::try_from(port).ok())
             .unwrap_or(8080),
+        mode: mode(reader, &table),
+        search: search(reader, &table),
+        ntp: subnets::list(reader, &table, "ntp", "IPv4 address"),
+        routes: subnets::routes(reader, &table),
     }
+}
+
+fn mode<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Mode {
+    match reader.text(table, "dhcp") {
+        None => Mode::Authoritative,
+        Some(Named { name, line }) => match name.as_str() {
+            "authoritative" => Mode::Authoritative,
+            "proxy" => Mode::Proxy,
+            _ => {
+                reader.mistake(line, format!("`dhcp`: `{name}` is none: write authoritative or proxy"));
+                Mode::Authoritative
+            }
+        },
+    }
+}
+
+fn search<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Vec<String> {
+    let mut domains = Vec::new();
+    for Named { name, line } in reader.strings(table, "search") {
+        if netboot::dns::is_domain(&name) {
+            domains.push(name);
+        } else {
+            reader.mistake(line, format!("`search`: `{name}` is no domain"));
+        }
+    }
+    domains
 }
 
 fn enrolment<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Enrolment {
@@ -83,19 +133,6 @@ fn enrolment<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Enrolment {
     }
 }
 
-fn interface_address(reader: &mut Reader, text: &Named) -> Option<(Ipv4Addr, u8)> {
-    let parsed = text
-        .name
-        .split_once('/')
-        .and_then(|(address, prefix)| Some((address.parse().ok()?, prefix.parse().ok()?)));
-    let parsed = parsed.filter(|(_, prefix)| (8..=30).contains(prefix));
-    if parsed.is_none() {
-        reader
-            .mistake(text.line, format!("`address`: `{}` is none: write it as \"10.78.0.1/24\"", text.name));
-    }
-    parsed
-}
-
 fn router(reader: &mut Reader, text: &Named) -> Option<Placed<Ipv4Addr>> {
     let value = text.name.parse().ok();
     if value.is_none() {
@@ -107,7 +144,7 @@ fn router(reader: &mut Reader, text: &Named) -> Option<Placed<Ipv4Addr>> {
     Some(Placed { value: value?, line: text.line })
 }
 
-fn pool(reader: &mut Reader, text: &Named) -> Option<Placed<RangeInclusive<Ipv4Addr>>> {
+pub(super) fn pool(reader: &mut Reader, text: &Named) -> Option<Placed<RangeInclusive<Ipv4Addr>>> {
     let ends = text.name.split_once('-');
     let parsed: Option<(Ipv4Addr, Ipv4Addr)> =
         ends.and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
@@ -121,7 +158,7 @@ fn pool(reader: &mut Reader, text: &Named) -> Option<Placed<RangeInclusive<Ipv4A
     Some(Placed { value: first..=last, line: text.line })
 }
 
-fn hosts(address: Ipv4Addr, prefix: u8) -> RangeInclusive<Ipv4Addr> {
+pub(super) fn hosts(address: Ipv4Addr, prefix: u8) -> RangeInclusive<Ipv4Addr> {
     let mask = netmask(prefix).to_bits();
     let network = address.to_bits() & mask;
     Ipv4Addr::from_bits(network + 1)..=Ipv4Addr::from_bits((network | !mask) - 1)
@@ -133,6 +170,13 @@ impl Network {
         let pool =
             self.pool.as_ref().map_or_else(|| upper_half(&hosts(address, prefix)), |pool| pool.value.clone());
         Resolved { interface, address, prefix, pool }
+    }
+
+    /// The network as DHCP sees it.
+    pub(super) fn own_subnet(&self, network: &Resolved) -> Subnet {
+        let Resolved { address, prefix, pool, .. } = network;
+        let router = self.router.as_ref().map(|router| router.value);
+        Subnet { address: *address, prefix: *prefix, router, pool: pool.clone() }
     }
 
     /// Notes what does not fit the network that was found.
@@ -152,7 +196,7 @@ impl Network {
 }
 
 /// The upper half of the addresses: the lower is left for fixed ones.
-fn upper_half(all: &RangeInclusive<Ipv4Addr>) -> RangeInclusive<Ipv4Addr> {
+pub(super) fn upper_half(all: &RangeInclusive<Ipv4Addr>) -> RangeInclusive<Ipv4Addr> {
     let (first, last) = (all.start().to_bits(), all.end().to_bits());
     Ipv4Addr::from_bits(first + (last - first) / 2 + 1)..=*all.end()
 }

@@ -7,6 +7,7 @@ use cluster::report::{Action, Order};
 use cluster::swarm::{Reboot, RoleWish, SwarmFacts};
 use cluster::view::{NodeView, TimelineLine};
 use cluster::{Mac, NodeName};
+use netboot::dhcp::Profile;
 use serde::{Deserialize, Serialize};
 
 /// How many boots of a node the timeline keeps.
@@ -48,6 +49,8 @@ pub(crate) struct Node {
     pub(crate) timeline: Vec<TimelineLine>,
     pub(crate) latest: Option<(Phase, Step, String)>,
     pub(crate) facts: Option<SwarmFacts>,
+    /// Who spoke when the node last asked for an address.
+    pub(crate) profile: Profile,
     pub(crate) heard_ms: u64,
     pub(crate) orders: Vec<Order>,
     /// After an order failed, none is given before this, milliseconds since 1970.
@@ -81,6 +84,7 @@ impl Node {
             timeline: Vec::new(),
             latest: None,
             facts: None,
+            profile: Profile::System,
             heard_ms: 0,
             orders: Vec::new(),
             rest_until_ms: 0,

@@ -1,6 +1,7 @@
 //! What the head knows and how requests change it. Sockets and disk are elsewhere; `now_ms` is set by the
 //! task before each batch.
 
+mod address;
 mod asked;
 mod bearer;
 mod boot;
@@ -14,8 +15,9 @@ use anyhow::Context;
 use cluster::phase::{Event, Step};
 use cluster::report::{Orders, Report};
 use cluster::swarm::Swarm;
+use cluster::view::RivalView;
 use cluster::{BootToken, Mac, NodeName, Phase};
-use netboot::dhcp::{self, Answer, Kind, Leases, Standing};
+use netboot::dhcp::{self, Leases};
 use netboot::dns::Zone;
 
 use super::node::Node;
@@ -24,8 +26,6 @@ use crate::artefacts::Image;
 use crate::config::{Resolved, Settings};
 use crate::store::{Memory, Write};
 
-/// The most nodes that enrol by themselves; more are strangers, so that nobody fills the store.
-const NODES_LIMIT: usize = 4_096;
 /// How soon a node reports again while something is under way, in milliseconds.
 const BUSY_REPORT_MS: u64 = 300;
 /// How soon a node reports again when all is quiet, in milliseconds.
@@ -35,15 +35,18 @@ const QUIET_REPORT_MS: u64 = 2_000;
 pub(super) struct State {
     pub(super) now_ms: u64,
     pub(super) settings: Settings,
-    dhcp: dhcp::Settings,
+    dhcp: dhcp::Server,
+    /// Of the cluster's own network.
+    prefix: u8,
     image: Image,
-    leases: Leases,
     pub(super) nodes: BTreeMap<Mac, Node>,
     pub(super) swarm: Swarm,
     pub(super) held: Vec<String>,
     pub(super) stacks: BTreeMap<String, Stack>,
     pub(super) writes: Vec<Write>,
     zone_changed: bool,
+    /// Other DHCP servers that were noticed.
+    pub(super) rivals: BTreeMap<Ipv4Addr, RivalView>,
     /// The nodes that the managers last saw Ready, with their roles.
     pub(super) ready: BTreeMap<Mac, &'static str>,
 }
@@ -56,27 +59,20 @@ impl State {
         image: Image,
         memory: Memory,
     ) -> anyhow::Result<Self> {
-        let dhcp = dhcp::Settings {
-            server: network.address,
-            prefix: network.prefix,
-            router: settings.network.router.as_ref().map(|router| router.value),
-            dns: network.address,
-            domain: settings.domain.clone(),
-            lease_secs: settings.network.lease_secs,
-            pool: network.pool.clone(),
-        };
+        let dhcp = dhcp::Server::new(settings.dhcp(network), Leases::restore(memory.leases));
         let known = memory.swarm.map(|object| serde_json::from_str(&object)).transpose();
         let mut state = Self {
             now_ms: super::now_ms(),
             dhcp,
+            prefix: network.prefix,
             image,
-            leases: Leases::restore(memory.leases),
             nodes: memory.nodes.into_iter().map(|kept| (kept.mac, Node::remembered(kept))).collect(),
             swarm: Swarm::new(known.context("reading the swarm that is remembered")?),
             held: Vec::new(),
             stacks: memory.stacks.into_iter().map(|stack| (stack.name.clone(), stack)).collect(),
             writes: Vec::new(),
             zone_changed: false,
+            rivals: BTreeMap::new(),
             ready: BTreeMap::new(),
             settings,
         };
@@ -139,8 +135,8 @@ impl State {
             self.nodes.values().filter_map(|node| Some((node.kept.name.clone(), self.address(node)?)));
         Zone {
             domain: self.settings.domain.clone(),
-            head: self.dhcp.server,
-            prefix: self.dhcp.prefix,
+            head: self.dhcp.settings.server,
+            prefix: self.prefix,
             nodes: nodes.collect(),
             managers: self
                 .ready
@@ -159,46 +155,7 @@ impl State {
 
     /// Where a node is, or will be.
     pub(super) fn address(&self, node: &Node) -> Option<Ipv4Addr> {
-        node.fixed.or_else(|| self.leases.of(node.kept.mac).map(|lease| lease.address))
-    }
-
-    pub(super) fn dhcp(&mut self, request: &dhcp::Request) -> Answer {
-        let standing = self.standing(request.mac);
-        let answer = dhcp::answer(request, standing, &self.dhcp, &mut self.leases, self.now_ms);
-        if let Answer::Reply { lease, .. } = &answer {
-            if let Some(lease) = lease {
-                self.writes.push(Write::Lease(*lease));
-                self.zone_changed = true;
-            }
-            if request.kind == Kind::Discover
-                && self.nodes.get(&request.mac).is_none_or(|node| node.kept.boot == 0)
-            {
-                // A machine never seen. A known one begins its boot when it fetches its plan from its own address:
-                // a DISCOVER can be forged by any host on the wire, and would end the token of a node that runs.
-                self.begin_boot(request.mac);
-            }
-        }
-        answer
-    }
-
-    fn standing(&self, mac: Mac) -> Standing {
-        if let Some(node) = self.nodes.get(&mac) {
-            return Standing::Node { fixed: node.fixed };
-        }
-        if self.settings.network.enrolment.welcomes(mac) && self.nodes.len() < NODES_LIMIT {
-            Standing::Node { fixed: None }
-        } else {
-            Standing::Stranger
-        }
-    }
-
-    /// Machines of different makers can have the same last three bytes.
-    fn free_name(&self, mac: Mac) -> NodeName {
-        let short = NodeName::from_mac(mac);
-        if !self.nodes.values().any(|node| node.kept.name == short && node.kept.mac != mac) {
-            return short;
-        }
-        format!("pi-{}", mac.to_string().replace(':', "")).parse().unwrap_or(short)
+        node.fixed.or_else(|| self.dhcp.leases.of(node.kept.mac).map(|lease| lease.address))
     }
 
     /// Has what is kept of a node written.

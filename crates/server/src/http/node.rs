@@ -1,6 +1,6 @@
-//! What a node asks by HTTP: the system image, its user data, and what to do.
+//! What a node asks by HTTP: the system image, its user data, and what to do; and the operator's own boot files.
 //!
-//! Everything but the image hangs on the boot token and the address that holds the node's lease. Whoever has
+//! Everything else hangs on the boot token and the address that holds the node's lease. Whoever has
 //! not both gets the same 404 as for a path that is not there.
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,7 +15,7 @@ use cluster::BootToken;
 use cluster::report::Report;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
-use tower_http::services::ServeFile;
+use tower_http::services::{ServeDir, ServeFile};
 
 use crate::head::Head;
 use crate::user_data;
@@ -32,7 +32,12 @@ pub(crate) async fn run(listener: TcpListener, head: Head) -> anyhow::Result<()>
 
 /// The routes.
 pub(crate) fn app(head: Head) -> Router {
-    Router::new()
+    let mut routes = Router::new();
+    if let Some(files) = head.files() {
+        routes = routes
+            .nest_service("/files", ServeDir::new(files.directory()).append_index_html_on_directories(false));
+    }
+    routes
         .route("/system/{digest}", get(system))
         .route("/boot/{token}/report", post(report).layer(DefaultBodyLimit::max(Report::BYTES_LIMIT)))
         .route("/boot/{token}/user-data", get(user_data))

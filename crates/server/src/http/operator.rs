@@ -56,6 +56,7 @@ pub(crate) fn app(head: Head) -> Router {
         .route("/v1/nodes/{name}/reboot", post(reboot))
         .route("/v1/nodes/{name}/user-data", get(rendered))
         .route("/v1/user-data/{name}", get(template).put(set_template))
+        .route("/v1/rivals", get(rivals))
         .route("/v1/swarm", get(swarm))
         .route("/v1/stacks/{name}", get(stack).put(put_stack))
         .layer(DefaultBodyLimit::max(user_data::BYTES_LIMIT))
@@ -80,6 +81,10 @@ async fn node(State(head): State<Head>, Path(name): Path<String>) -> Response {
 
 async fn reboot(State(head): State<Head>, Path(name): Path<String>) -> Response {
     if head.reboot(name.clone()).await { StatusCode::ACCEPTED.into_response() } else { no_node(&name) }
+}
+
+async fn rivals(State(head): State<Head>) -> Response {
+    Json(head.rivals().await).into_response()
 }
 
 async fn swarm(State(head): State<Head>) -> Response {

@@ -1,83 +1,199 @@
-//! The DHCP pump: UDP port 67 of the cluster's interface.
+//! The DHCP pump: UDP port 67 of the cluster's interface; beside another server also 4011.
+//!
+//! Packets come in batches, each batch is one question to the head, and its leases one flush of the disk; meanwhile the
+//! next ones are read.
 
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
 
-use netboot::dhcp::{Answer, Request};
+use anyhow::Context;
+use netboot::dhcp::{Mode, Packet, Request};
+use socket2::SockRef;
 use tokio::net::UdpSocket;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{ERROR_PAUSE, PACKET_BYTES, Service, bind_udp};
+use super::batch::{Received, Replies};
+use super::prober::{Found, Prober};
+use super::{ERROR_PAUSE, PACKET_BYTES, Service, bind_udp, rivals};
 use crate::head::Head;
 
 /// The port DHCP servers listen on.
 const PORT: u16 = 67;
-/// The most requests that are being answered; the next wait in the socket's buffer. Clients ask again.
-const IN_FLIGHT_LIMIT: usize = 256;
+/// The port of servers that add to another's (PXE specification 2.1).
+const PXE_PORT: u16 = 4011;
+/// The most batches that are being answered; the next wait in the socket's buffer. Clients ask again.
+const BATCHES_LIMIT: usize = 16;
+/// The most replies that wait for their moment or for an answer by ARP; those over it are not sent.
+const LATER_LIMIT: usize = 2_048;
+/// What waits to be read: a rack that is powered on asks at once. In bytes.
+const RECEIVE_BUFFER_BYTES: usize = 1024 * 1024;
 
 const SERVICE: Service = Service {
     name: "DHCP",
     remedy: "stop the other DHCP server, or give the cluster a network of its own and name that interface",
 };
 
-/// Binds port 67 on the interface. Has to be called in a tokio runtime.
+/// The bound sockets.
+pub(crate) struct Server {
+    socket: UdpSocket,
+    pxe: Option<UdpSocket>,
+    interface: String,
+    address: Ipv4Addr,
+}
+
+/// Binds port 67 on the interface, whose address is given. Has to be called in a tokio runtime.
 ///
 /// # Errors
 /// A sentence that says which program has the port, or which right is missing.
-pub(crate) fn bind(interface: &str) -> anyhow::Result<UdpSocket> {
+pub(crate) fn bind(interface: &str, address: Ipv4Addr, mode: Mode) -> anyhow::Result<Server> {
     // Broadcasts reach only a socket without an address of its own.
-    bind_udp(interface, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PORT), &SERVICE)
+    let socket = bind_udp(interface, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PORT), &SERVICE)?;
+    SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES).context("setting up a socket")?;
+    let pxe = match mode {
+        Mode::Authoritative => None,
+        Mode::Proxy => Some(bind_udp(interface, SocketAddrV4::new(address, PXE_PORT), &SERVICE)?),
+    };
+    Ok(Server { socket, pxe, interface: interface.to_owned(), address })
 }
 
 /// Answers until it is dropped.
 ///
 /// # Errors
 /// None at present; a socket that reports an error is tried again.
-pub(crate) async fn run(socket: UdpSocket, head: Head) -> anyhow::Result<()> {
-    let socket = Arc::new(socket);
-    let places = Arc::new(Semaphore::new(IN_FLIGHT_LIMIT));
-    let mut buffer = [0; PACKET_BYTES];
+pub(crate) async fn run(server: Server, head: Head) -> anyhow::Result<()> {
+    let Server { socket, pxe, interface, address } = server;
+    let prober = Prober::open(&interface).inspect_err(|error| {
+        tracing::warn!("addresses are not asked for before they are offered: {error:#}")
+    });
+    let desk = Arc::new(Desk {
+        socket,
+        address,
+        head: head.clone(),
+        prober: prober.ok(),
+        later: Arc::new(Semaphore::new(LATER_LIMIT)),
+    });
+    let watch = pxe.is_none();
+    tokio::select! {
+        ended = receive(&desk) => ended,
+        ended = receive_pxe(pxe, &head) => ended,
+        () = listen(&desk) => Ok(()),
+        () = rivals::watch(&interface, address, &head, desk.prober.as_ref()), if watch => Ok(()),
+    }
+}
+
+/// What answering takes.
+struct Desk {
+    socket: UdpSocket,
+    address: Ipv4Addr,
+    head: Head,
+    prober: Option<Prober>,
+    later: Arc<Semaphore>,
+}
+
+async fn receive(desk: &Arc<Desk>) -> anyhow::Result<()> {
+    let places = Arc::new(Semaphore::new(BATCHES_LIMIT));
+    let mut received = Received::new();
     loop {
         let place = places.clone().acquire_owned().await?;
-        let (length, from) = match socket.recv_from(&mut buffer).await {
-            Ok(received) => received,
+        let taken = match desk.socket.readable().await {
+            Ok(()) => received.receive(&desk.socket),
+            Err(error) => Err(error),
+        };
+        match taken {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => {
                 tracing::warn!("receiving DHCP packets: {error}");
                 tokio::time::sleep(ERROR_PAUSE).await;
                 continue;
             }
-        };
-        let request = match Request::parse(&buffer[..length]) {
-            Ok(request) => request,
-            Err(why) => {
-                tracing::debug!("DHCP packet from {from} ignored: {why}");
-                continue;
-            }
-        };
-        let (socket, head) = (socket.clone(), head.clone());
-        tokio::spawn(async move {
-            handle(&socket, &head, request).await;
-            drop(place);
-        });
+        }
+        // Our own broadcasts, which ask for other servers, come back to us.
+        let foreign = received.packets().filter(|(_, from)| *from.ip() != desk.address);
+        let requests: Vec<Request> = foreign.filter_map(|(packet, from)| parse(packet, from)).collect();
+        if !requests.is_empty() {
+            tokio::spawn(answer(desk.clone(), requests, place));
+        }
     }
 }
 
-/// One request: by the time the reply leaves, its lease is on disk.
-async fn handle(socket: &UdpSocket, head: &Head, request: Request) {
-    let (mac, kind, profile) = (request.mac, request.kind, request.profile);
-    match head.dhcp(request).await {
-        Answer::Ignore(why) => tracing::debug!("DHCP {kind:?} of {mac} ({profile:?}) ignored: {why}"),
-        Answer::Reply { bytes, to, lease, delay_ms } => {
-            tokio::time::sleep(Duration::from_millis(delay_ms)).await;
-            if let Err(error) = socket.send_to(&bytes, SocketAddr::V4(to)).await {
-                tracing::warn!("sending a DHCP reply to {mac} at {to}: {error}");
-                return;
-            }
-            match lease {
-                Some(lease) => tracing::info!("{mac} ({profile:?}) has {}", lease.address),
-                None => tracing::debug!("DHCP {kind:?} of {mac} ({profile:?}) answered"),
+fn parse(packet: &[u8], from: SocketAddrV4) -> Option<Request> {
+    Request::parse(packet).inspect_err(|why| tracing::debug!("DHCP packet from {from} ignored: {why}")).ok()
+}
+
+/// One batch: by the time a reply leaves, its lease is on disk.
+async fn answer(desk: Arc<Desk>, requests: Vec<Request>, place: OwnedSemaphorePermit) {
+    let mut replies = Replies::from(desk.address);
+    for (request, answer) in desk.head.dhcp(requests).await {
+        let Request { mac, kind, profile, .. } = request;
+        match answer.reply {
+            Err(why) => tracing::debug!("DHCP {kind:?} of {mac} ({profile:?}) ignored: {why}"),
+            Ok(packet) => {
+                tracing::debug!("DHCP {kind:?} of {mac} ({profile:?}) answered");
+                if packet.delay_ms == 0 && (packet.probe.is_none() || desk.prober.is_none()) {
+                    replies.push_bytes(packet.bytes, packet.to);
+                } else if let Ok(wait) = desk.later.clone().try_acquire_owned() {
+                    tokio::spawn(answer_later(desk.clone(), request, packet, wait));
+                }
             }
         }
     }
+    replies.send(&desk.socket);
+    drop(place);
+}
+
+/// A reply that is not sent at once.
+async fn answer_later(desk: Arc<Desk>, request: Request, packet: Packet, wait: OwnedSemaphorePermit) {
+    let Packet { bytes, to, delay_ms, probe } = packet;
+    let began = tokio::time::Instant::now();
+    if let (Some(address), Some(prober)) = (probe, &desk.prober) {
+        match prober.ask(address).await {
+            Found::Nobody => {}
+            // The client itself may still have it, from another life.
+            Found::Somebody(mac) if mac == request.mac => {}
+            // It asks again, and gets another.
+            Found::Somebody(mac) => return desk.head.in_use(address, mac).await,
+            Found::Busy => return,
+        }
+    }
+    tokio::time::sleep_until(began + Duration::from_millis(delay_ms)).await;
+    let mut replies = Replies::from(desk.address);
+    replies.push_bytes(bytes, to);
+    replies.send(&desk.socket);
+    drop(wait);
+}
+
+/// The port for clients that have their address from another server.
+async fn receive_pxe(socket: Option<UdpSocket>, head: &Head) -> anyhow::Result<()> {
+    let Some(socket) = socket else { return std::future::pending().await };
+    let mut buffer = [0; PACKET_BYTES];
+    loop {
+        let (length, from) = match socket.recv_from(&mut buffer).await {
+            Ok((length, SocketAddr::V4(from))) => (length, from),
+            Ok(_) => continue,
+            Err(error) => {
+                tracing::warn!("receiving PXE packets: {error}");
+                tokio::time::sleep(ERROR_PAUSE).await;
+                continue;
+            }
+        };
+        let Some(request) = parse(&buffer[..length], from) else { continue };
+        if let Some(Ok(packet)) = head.pxe(request, from).await.map(|answer| answer.reply)
+            && let Err(error) = socket.send_to(&packet.bytes, SocketAddr::V4(packet.to)).await
+        {
+            tracing::debug!("answering the PXE client {from}: {error}");
+        }
+    }
+}
+
+/// Hears answers by ARP as long as there is a socket for them.
+async fn listen(desk: &Desk) {
+    if let Some(prober) = &desk.prober
+        && let Err(error) = prober.listen().await
+    {
+        tracing::warn!("addresses are not asked for any more before they are offered: {error}");
+    }
+    std::future::pending().await
 }

@@ -5,21 +5,22 @@
 //! TCP connections hand it their queries. What is not the cluster's is asked of the resolvers of
 //! `/etc/resolv.conf`, each question by a task of its own.
 
-mod batch;
 mod connection;
 mod desk;
 mod resolver;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
+use std::sync::Arc;
 
 use anyhow::Context;
+use netboot::dhcp::Subnet;
 use socket2::SockRef;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::desk::Desk;
-use super::{ERROR_PAUSE, Service, bind_tcp, bind_udp, is_inside};
+use super::{ERROR_PAUSE, Service, bind_tcp, bind_udp};
 use crate::head::Head;
 
 /// The port DNS servers listen on.
@@ -47,28 +48,28 @@ pub(crate) struct Server {
 }
 
 /// Whose queries are answered.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Network {
     head: Ipv4Addr,
-    prefix: u8,
+    subnets: Arc<[Subnet]>,
 }
 
 impl Network {
     fn serves(&self, client: Ipv4Addr) -> bool {
-        client.is_loopback() || is_inside(client, self.head, self.prefix)
+        client.is_loopback() || self.subnets.iter().any(|subnet| subnet.contains(client))
     }
 }
 
-/// Binds port 53 of the head's address on the interface, for clients of that network (prefix length 0 to 32).
+/// Binds port 53 of the head's address on the interface, for clients of these networks.
 /// Has to be called in a tokio runtime.
 ///
 /// # Errors
 /// A sentence that says which program has the port, or which right is missing.
-pub(crate) fn bind(interface: &str, address: Ipv4Addr, prefix: u8) -> anyhow::Result<Server> {
+pub(crate) fn bind(interface: &str, address: Ipv4Addr, subnets: &[Subnet]) -> anyhow::Result<Server> {
     let udp = bind_udp(interface, SocketAddrV4::new(address, PORT), &SERVICE)?;
     SockRef::from(&udp).set_recv_buffer_size(RECEIVE_BUFFER_BYTES).context("setting up a socket")?;
     let tcp = bind_tcp(interface, SocketAddrV4::new(address, PORT), &SERVICE)?;
-    Ok(Server { udp, tcp, network: Network { head: address, prefix } })
+    Ok(Server { udp, tcp, network: Network { head: address, subnets: subnets.into() } })
 }
 
 /// Answers until it is dropped.
@@ -79,7 +80,7 @@ pub(crate) async fn run(server: Server, head: Head) -> anyhow::Result<()> {
     let (queries, queue) = mpsc::channel(DESK_QUEUE_LIMIT);
     // A set ends its tasks when it is dropped.
     let mut tasks = JoinSet::new();
-    tasks.spawn(accept(server.tcp, server.network, queries));
+    tasks.spawn(accept(server.tcp, server.network.clone(), queries));
     tasks.spawn(Desk::new(server.udp, server.network, head).run(queue));
     match tasks.join_next().await {
         Some(Err(error)) => Err(error).context("serving names"),

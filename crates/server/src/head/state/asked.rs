@@ -34,7 +34,7 @@ impl State {
             },
             cluster: self.settings.name.clone(),
             domain: self.settings.domain.clone(),
-            head: self.dhcp.server,
+            head: self.dhcp.settings.server,
         };
         // Never the file that [[node]] names: other nodes may share it.
         let own = library.own(&node.kept.name);

@@ -15,16 +15,16 @@ impl State {
         let node = self.nodes.values().find(|node| node.kept.token_hash == Some(hash))?;
         let mac = node.kept.mac;
         // A node that runs does not ask DHCP again: its address is its own until another machine gets it.
-        self.leases.of(mac).is_some_and(|lease| lease.address == client).then_some(mac)
+        self.dhcp.leases.of(mac).is_some_and(|lease| lease.address == client).then_some(mac)
     }
 
     /// A report counts as a renewal once half of the lease is over.
     pub(super) fn renew(&mut self, mac: Mac) {
-        let lease_ms = u64::from(self.dhcp.lease_secs) * 1_000;
-        if self.leases.of(mac).is_some_and(|lease| lease.until_ms > self.now_ms + lease_ms / 2) {
+        let lease_ms = u64::from(self.dhcp.settings.lease_secs) * 1_000;
+        if self.dhcp.leases.of(mac).is_some_and(|lease| lease.until_ms > self.now_ms + lease_ms / 2) {
             return;
         }
-        if let Some(renewed) = self.leases.renew(mac, self.now_ms + lease_ms) {
+        if let Some(renewed) = self.dhcp.leases.renew(mac, self.now_ms + lease_ms) {
             self.writes.push(Write::Lease(renewed));
         }
     }

@@ -28,7 +28,7 @@ impl State {
     }
 
     pub(in crate::head) fn boot_file(&mut self, path: &str, client: Ipv4Addr) -> Option<BootFile> {
-        let holder = self.leases.holder(client, self.now_ms).map(|lease| lease.mac);
+        let holder = self.dhcp.leases.holder(client, self.now_ms).map(|lease| lease.mac);
         let prefix = self.image.system_sha256.to_string();
         match pxelinux::wanted(path)? {
             Wanted::Plan(mac) if holder == Some(mac) => self.plan(mac, client),
@@ -51,18 +51,19 @@ impl State {
         let mut random = [0; 16];
         getrandom::fill(&mut random).inspect_err(|error| tracing::error!("no random bytes: {error}")).ok()?;
         let token = BootToken::new(random);
-        let head = SocketAddrV4::new(self.dhcp.server, self.settings.network.http_port);
+        let head = SocketAddrV4::new(self.dhcp.settings.server, self.settings.network.http_port);
         let name = self.nodes.get(&mac)?.kept.name.clone();
+        let subnet = self.dhcp.settings.subnet_of(client)?.clone();
         let plan = BootPlan {
             kernel: pxelinux::kernel_path(&self.image.system_sha256),
             initramfs: pxelinux::initramfs_path(&self.image.system_sha256),
-            kernel_parameters: self.settings.kernel_parameters.clone(),
+            kernel_parameters: self.settings.boot.kernel_parameters.clone(),
             node: NodePlan {
                 name,
                 address: client,
-                prefix: self.dhcp.prefix,
-                gateway: self.dhcp.router,
-                dns: self.dhcp.dns,
+                prefix: subnet.prefix,
+                gateway: subnet.router,
+                dns: self.dhcp.settings.dns,
                 head,
                 system: self.image.system_sha256,
                 system_bytes: self.image.system_bytes,

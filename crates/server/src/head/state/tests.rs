@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cluster::Digest;
 use cluster::plan::NodePlan;
-use netboot::dhcp::Request;
+use netboot::dhcp::{Change, Kind, Request};
 
 use super::*;
 use crate::config;
@@ -50,7 +50,7 @@ fn request(kind: Kind, mac: Mac) -> Request {
 fn boot(state: &mut State, mac: Mac, address: Ipv4Addr) -> BootToken {
     state.now_ms += 1_000;
     state.dhcp(&request(Kind::Discover, mac));
-    assert!(matches!(state.dhcp(&request(Kind::Request, mac)), Answer::Reply { lease: Some(_), .. }));
+    assert!(matches!(state.dhcp(&request(Kind::Request, mac)).change, Some(Change::Lease(_))));
     let file = state.boot_file(&format!("pxelinux.cfg/01-{}", mac.dashed()), address).expect("a plan");
     let text = String::from_utf8(file.bytes.to_vec()).expect("text");
     let append = text.lines().find_map(|line| line.trim().strip_prefix("append ")).expect("a command line");
@@ -115,9 +115,9 @@ fn a_node_s_words_are_made_harmless_and_put_on_our_clock() {
 fn strangers_get_silence_and_a_new_pi_becomes_a_node() {
     let mut state = state();
     let stranger = Mac([2, 0, 0, 0, 0, 1]);
-    assert!(matches!(state.dhcp(&request(Kind::Discover, stranger)), Answer::Ignore(_)));
+    assert!(state.dhcp(&request(Kind::Discover, stranger)).reply.is_err());
     let pi = Mac([0xdc, 0xa6, 0x32, 1, 2, 3]);
-    assert!(matches!(state.dhcp(&request(Kind::Discover, pi)), Answer::Reply { .. }));
+    assert!(state.dhcp(&request(Kind::Discover, pi)).reply.is_ok());
     assert!(state.detail("pi-010203").is_some());
 }
 

@@ -10,9 +10,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 
-use super::batch::{Received, Replies};
 use super::{ERROR_PAUSE, Network, resolver};
 use crate::head::Head;
+use crate::pump::batch::{Received, Replies};
 
 /// A query that came by TCP.
 #[derive(Debug)]

@@ -1,17 +1,18 @@
-//! Many UDP packets with one call to the kernel: recvmmsg(2) and sendmmsg(2). Knows nothing of DNS.
+//! Many UDP packets with one call to the kernel: recvmmsg(2) and sendmmsg(2). Knows nothing of what is in them.
 
 use std::io::{self, IoSlice, IoSliceMut};
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
+use nix::libc::{in_addr, in_pktinfo};
 use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 /// The most packets of one call.
 pub(super) const BATCH_LIMIT: usize = 32;
-/// Room for one packet that comes in, in bytes. A query is shorter; what is longer is cut.
+/// Room for one packet that comes in, in bytes. What is longer is cut.
 const PACKET_BYTES: usize = 1_500;
 
 /// Packets that came in, in buffers that are used again.
@@ -60,12 +61,26 @@ pub(super) struct Replies {
     buffers: Vec<Vec<u8>>,
     /// Whom each goes to: as many as there are packets.
     to: Vec<Option<SockaddrIn>>,
+    /// The address that they come from; the socket's own if absent.
+    from: Option<Ipv4Addr>,
 }
 
 impl Replies {
     /// Room for a batch.
     pub(super) fn new() -> Self {
-        Self { buffers: vec![Vec::new(); BATCH_LIMIT], to: Vec::with_capacity(BATCH_LIMIT) }
+        Self { buffers: vec![Vec::new(); BATCH_LIMIT], to: Vec::with_capacity(BATCH_LIMIT), from: None }
+    }
+
+    /// Room for a batch that a socket without an address of its own sends: the packets come from this one, whatever other
+    /// addresses the interface has.
+    pub(super) fn from(address: Ipv4Addr) -> Self {
+        Self { from: Some(address), ..Self::new() }
+    }
+
+    /// Has a packet sent that is written already. At most a batch.
+    pub(super) fn push_bytes(&mut self, bytes: Vec<u8>, to: SocketAddrV4) {
+        *self.buffer() = bytes;
+        self.push(to);
     }
 
     /// Where the next packet is written; it counts after [`Replies::push`].
@@ -91,7 +106,7 @@ impl Replies {
                 // The socket's buffer is full: clients ask again.
                 Err(Errno::EAGAIN) => break,
                 Err(error) => {
-                    tracing::debug!("sending a DNS reply: {error}");
+                    tracing::debug!("sending a packet: {error}");
                     sent += 1;
                 }
             }
@@ -100,12 +115,20 @@ impl Replies {
     }
 
     fn send_from(&self, socket: &UdpSocket, first: usize) -> nix::Result<usize> {
-        let mut headers = MultiHeaders::<SockaddrIn>::preallocate(self.to.len() - first, None);
+        let space = self.from.map(|_| nix::cmsg_space!(in_pktinfo));
+        let mut headers = MultiHeaders::<SockaddrIn>::preallocate(self.to.len() - first, space);
+        // ip(7), IP_PKTINFO: the kernel takes the source address from `ipi_spec_dst`.
+        let info = self.from.map(|address| in_pktinfo {
+            ipi_ifindex: 0,
+            ipi_spec_dst: in_addr { s_addr: address.to_bits().to_be() },
+            ipi_addr: in_addr { s_addr: 0 },
+        });
+        let control: Vec<_> = info.iter().map(ControlMessage::Ipv4PacketInfo).collect();
         let slices: Vec<_> =
             self.buffers[first..self.to.len()].iter().map(|reply| [IoSlice::new(reply)]).collect();
-        let none: [ControlMessage; 0] = [];
         let flags = MsgFlags::MSG_DONTWAIT;
-        let sent = sendmmsg(socket.as_raw_fd(), &mut headers, slices.iter(), &self.to[first..], none, flags)?;
+        let sent =
+            sendmmsg(socket.as_raw_fd(), &mut headers, slices.iter(), &self.to[first..], &control, flags)?;
         Ok(sent.count())
     }
 }

@@ -1,0 +1,129 @@
+//! Who gets an address, and which other servers give some.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use cluster::view::RivalView;
+use cluster::{Mac, NodeName};
+use netboot::dhcp::{Answer, Change, Kind, Lease, Profile, Request, Standing, Why};
+
+use super::State;
+use crate::store::Write;
+
+/// The most nodes that enrol by themselves; more are strangers, so that nobody fills the store.
+const NODES_LIMIT: usize = 4_096;
+/// The most other DHCP servers that are kept.
+const RIVALS_LIMIT: usize = 64;
+
+impl State {
+    /// Answers what came to port 67.
+    pub(in crate::head) fn dhcp(&mut self, request: &Request) -> Answer {
+        let now_ms = self.now_ms;
+        let answer = self.with_standing(request.mac, |dhcp, standing| dhcp.answer(request, standing, now_ms));
+        if let Some(change) = answer.change {
+            self.change(change);
+        }
+        match answer.reply {
+            Ok(_) if request.kind == Kind::Discover => self.discovered(request.mac, request.profile),
+            // Beside a router this is as it should be.
+            Err(Why::OtherServer(server)) if !self.is_beside_another() => {
+                self.meet_rival(server, None, request.mac)
+            }
+            _ => {}
+        }
+        answer
+    }
+
+    /// Answers what came to port 4011.
+    pub(in crate::head) fn pxe(&mut self, request: &Request, from: SocketAddrV4) -> Answer {
+        self.with_standing(request.mac, |dhcp, standing| dhcp.answer_pxe(request, standing, from))
+    }
+
+    /// Somebody else answered at an address that was about to be offered.
+    pub(in crate::head) fn in_use(&mut self, address: Ipv4Addr, by: Mac) {
+        tracing::warn!("{address} of the pool is in use by {by}: nobody gets it for a while");
+        if let Some(change) = self.dhcp.in_use(address, self.now_ms) {
+            self.change(change);
+        }
+    }
+
+    /// A machine that has its address from another server is met there.
+    pub(in crate::head) fn meet(&mut self, mac: Mac, address: Ipv4Addr) {
+        let known = self.dhcp.leases.of(mac).is_some_and(|lease| lease.address == address);
+        let on_our_network = self.dhcp.settings.subnet_of(address).is_some();
+        let is_node = self.with_standing(mac, |_, standing| standing != Standing::Stranger);
+        if !is_node || !on_our_network || (known && self.dhcp.leases.holder(address, self.now_ms).is_some()) {
+            return;
+        }
+        let until_ms = self.now_ms.saturating_add(u64::from(self.dhcp.settings.lease_secs) * 1_000);
+        if let Some(lease) = self.dhcp.leases.grant(Lease { mac, address, until_ms }, self.now_ms) {
+            self.change(Change::Lease(lease));
+        }
+    }
+
+    /// Another DHCP server is on the wire.
+    pub(in crate::head) fn meet_rival(&mut self, server: Ipv4Addr, mac: Option<Mac>, client: Mac) {
+        let now_ms = self.now_ms;
+        if let Some(known) = self.rivals.get_mut(&server) {
+            known.seen_ms = now_ms;
+            known.mac = mac.or(known.mac);
+        } else if self.rivals.len() < RIVALS_LIMIT {
+            let hardware = mac.map_or(String::new(), |mac| format!(" ({mac})"));
+            tracing::warn!(
+                "another DHCP server, {server}{hardware}, answers {client}: stop it, or give the cluster a network of \
+                 its own, or set `dhcp = \"proxy\"`"
+            );
+            self.rivals.insert(server, RivalView { server, mac, seen_ms: now_ms });
+        }
+    }
+
+    pub(in crate::head) fn rivals(&self) -> Vec<RivalView> {
+        self.rivals.values().cloned().collect()
+    }
+
+    fn change(&mut self, change: Change) {
+        self.zone_changed = true;
+        self.writes.push(match change {
+            Change::Lease(lease) => Write::Lease(lease),
+            Change::NoLease(mac) => Write::NoLease(mac),
+        });
+    }
+
+    /// A machine never seen begins its first boot. A known one begins its boot when it fetches its plan from its own
+    /// address: a DISCOVER can be forged by any host on the wire, and would end the token of a node that runs.
+    fn discovered(&mut self, mac: Mac, profile: Profile) {
+        if self.nodes.get(&mac).is_none_or(|node| node.kept.boot == 0) {
+            self.begin_boot(mac);
+        }
+        if let Some(node) = self.nodes.get_mut(&mac) {
+            node.profile = profile;
+        }
+    }
+
+    fn with_standing<T>(
+        &mut self,
+        mac: Mac,
+        ask: impl FnOnce(&mut netboot::dhcp::Server, Standing) -> T,
+    ) -> T {
+        if let Some(node) = self.nodes.get(&mac) {
+            return ask(&mut self.dhcp, Standing::Node { fixed: node.fixed, name: node.kept.name.as_str() });
+        }
+        if self.settings.network.enrolment.welcomes(mac) && self.nodes.len() < NODES_LIMIT {
+            // It gets its name when it enrols, with its first OFFER.
+            return ask(&mut self.dhcp, Standing::Node { fixed: None, name: "" });
+        }
+        ask(&mut self.dhcp, Standing::Stranger)
+    }
+
+    pub(in crate::head) fn is_beside_another(&self) -> bool {
+        self.dhcp.settings.mode == netboot::dhcp::Mode::Proxy
+    }
+
+    /// Machines of different makers can have the same last three bytes.
+    pub(super) fn free_name(&self, mac: Mac) -> NodeName {
+        let short = NodeName::from_mac(mac);
+        if !self.nodes.values().any(|node| node.kept.name == short && node.kept.mac != mac) {
+            return short;
+        }
+        format!("pi-{}", mac.to_string().replace(':', "")).parse().unwrap_or(short)
+    }
+}
