@@ -1,9 +1,9 @@
 //! The head's state and the one task that owns it.
 //!
-//! A request changes the state and notes what has to be written; the task takes all requests that wait,
-//! writes their changes in one transaction, and only then answers them. So nobody is told of anything that
-//! a power cut could undo.
+//! A request changes the state and notes what has to be written; it is answered when that is on disk. So nobody is told
+//! of anything that a power cut could undo.
 
+mod keeper;
 mod neighbour;
 pub(crate) mod node;
 pub(crate) mod stack;
@@ -19,11 +19,11 @@ use cluster::phase::Step;
 use cluster::report::{Orders, Report};
 use cluster::view::{NodeDetail, NodeView, RivalView, SwarmView};
 use cluster::{BootToken, Mac, Phase};
-use netboot::dhcp::{Answer, Request};
+use netboot::dhcp::{Answer, Kind, Request};
 use netboot::dns::Zone;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
 
+use self::keeper::{Job, Keeper};
 use self::stack::Stack;
 use self::state::State;
 use crate::artefacts::Image;
@@ -34,9 +34,6 @@ use crate::user_data::Facts;
 
 /// The most requests that wait for the state; a pump with more waits itself.
 const QUEUE_LIMIT: usize = 1_024;
-/// The most requests that share one transaction.
-const BATCH_LIMIT: usize = 256;
-
 /// A file for a node's TFTP.
 #[derive(Clone, Debug)]
 pub(crate) struct BootFile {
@@ -54,9 +51,6 @@ pub(crate) struct UserData {
     pub(crate) facts: Facts,
 }
 
-/// A change of the state; it answers by itself, through what it returns, once its writes are on disk.
-type Job = Box<dyn FnOnce(&mut State) -> Box<dyn FnOnce() + Send> + Send>;
-
 /// The way to the state; clones speak to the same.
 #[derive(Clone)]
 pub(crate) struct Head {
@@ -68,35 +62,32 @@ pub(crate) struct Head {
 }
 
 impl Head {
-    /// Starts the task that owns the state. It ends with an error when the store cannot be written.
-    pub(crate) async fn start(
+    /// Reads the state of the last run. The keeper has to be run for the head to answer.
+    pub(crate) async fn new(
         settings: Settings,
         network: &Resolved,
         image: Image,
         store: Store,
-    ) -> anyhow::Result<(Self, JoinHandle<anyhow::Result<()>>)> {
+    ) -> anyhow::Result<(Self, Keeper)> {
         let memory = store.load().await.context("reading the state of the last run")?;
         let files = settings.boot.files.clone().map(Files::of);
         let state = State::new(settings, network, image.clone(), memory)?;
         let is_beside_another = state.is_beside_another();
         let (jobs, queue) = mpsc::channel(QUEUE_LIMIT);
         let (zone_sender, zone) = watch::channel(Arc::new(state.zone()));
-        let keeper = tokio::spawn(keep(state, store, queue, zone_sender));
+        let keeper = Keeper { state, store, queue, zone: zone_sender };
         Ok((Self { jobs, zone, image, files, is_beside_another }, keeper))
     }
 
-    /// Answers DHCP requests. The leases are on disk when this returns; empty only when the head is going down.
+    /// Answers DHCP requests, all of them DISCOVERs or none. What an ACK promises is on disk when this returns. Empty
+    /// only when the head is going down.
     pub(crate) async fn dhcp(&self, requests: Vec<Request>) -> Vec<(Request, Answer)> {
+        let promises = requests.iter().any(|request| request.kind != Kind::Discover);
         let answer = move |state: &mut State| {
-            requests
-                .into_iter()
-                .map(|request| {
-                    let answer = state.dhcp(&request);
-                    (request, answer)
-                })
-                .collect()
+            let answer = |request: Request| (state.dhcp(&request), request);
+            requests.into_iter().map(answer).map(|(answer, request)| (request, answer)).collect()
         };
-        self.ask(answer).await.unwrap_or_default()
+        self.put(answer, if promises { std::convert::identity } else { Job::hint }).await.unwrap_or_default()
     }
 
     /// Answers a PXE client that has its address from another server; `None` only when the head is going down.
@@ -145,11 +136,7 @@ impl Head {
 
     /// Notes how a transfer goes. Does not wait: a note is lost when the head is that busy.
     pub(crate) fn transferred(&self, mac: Mac, phase: Phase, step: Step) {
-        let job: Job = Box::new(move |state| {
-            state.transferred(mac, phase, step);
-            Box::new(|| {})
-        });
-        let _ = self.jobs.try_send(job);
+        let _ = self.jobs.try_send(Job::new(move |state| state.transferred(mac, phase, step), drop));
     }
 
     /// The cluster's names, as of now.
@@ -212,34 +199,19 @@ impl Head {
         &self,
         change: impl FnOnce(&mut State) -> T + Send + 'static,
     ) -> Option<T> {
+        self.put(change, std::convert::identity).await
+    }
+
+    async fn put<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut State) -> T + Send + 'static,
+        mark: fn(Job) -> Job,
+    ) -> Option<T> {
         let (sender, answer) = oneshot::channel();
-        let job: Job = Box::new(move |state| {
-            let value = change(state);
-            Box::new(move || drop(sender.send(value)))
-        });
+        let job = mark(Job::new(change, move |value| drop(sender.send(value))));
         self.jobs.send(job).await.ok()?;
         answer.await.ok()
     }
-}
-
-/// Owns the state until nobody can ask any more.
-async fn keep(
-    mut state: State,
-    store: Store,
-    mut queue: mpsc::Receiver<Job>,
-    zone: watch::Sender<Arc<Zone>>,
-) -> anyhow::Result<()> {
-    let mut jobs = Vec::new();
-    while queue.recv_many(&mut jobs, BATCH_LIMIT).await > 0 {
-        state.now_ms = now_ms();
-        let answers: Vec<_> = jobs.drain(..).map(|job| job(&mut state)).collect();
-        store.write(&state.take_writes()).await?;
-        if state.take_zone_changed() {
-            zone.send_replace(Arc::new(state.zone()));
-        }
-        answers.into_iter().for_each(|answer| answer());
-    }
-    Ok(())
 }
 
 /// Milliseconds since 1970.

@@ -11,6 +11,7 @@ mod head;
 mod http;
 mod pump;
 mod store;
+mod thread;
 mod user_data;
 
 use std::net::SocketAddrV4;
@@ -24,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::artefacts::Image;
 use crate::head::Head;
 use crate::store::Store;
+use crate::thread::Thread;
 
 /// How many files and sockets the head may have open.
 const OPEN_FILES: u64 = 65_536;
@@ -67,16 +69,23 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
 
-    let (head, keeper) = Head::start(settings, &network, image, store).await?;
+    let (head, keeper) = Head::new(settings, &network, image, store).await?;
+    // DHCP and the state share a thread: each packet goes from one to the other and back.
+    let own = head.clone();
+    let mut conversation = Thread::start("head", move || async move {
+        tokio::select! {
+            ended = keeper.keep() => ended.context("keeping the state"),
+            ended = pump::dhcp::run(dhcp, own) => ended.context("serving DHCP"),
+        }
+    })?;
     let operator = http::operator::bind(&options.state_dir)?;
     tracing::info!("ready on {} ({}/{})", network.interface, network.address, network.prefix);
     tokio::select! {
-        ended = pump::dhcp::run(dhcp, head.clone()) => ended.context("serving DHCP"),
+        ended = conversation.ended() => ended,
         ended = pump::tftp::run(tftp, head.clone()) => ended.context("serving TFTP"),
         ended = pump::dns::run(dns, head.clone()) => ended.context("serving DNS"),
         ended = http::node::run(web, head.clone()) => ended.context("serving HTTP"),
         ended = http::operator::run(operator, head.clone()) => ended.context("serving the operator"),
-        ended = keeper => ended.context("keeping the state")?.context("keeping the state"),
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     }

@@ -11,10 +11,12 @@ pub(crate) mod rivals;
 pub(crate) mod tftp;
 
 use std::net::SocketAddrV4;
+use std::os::fd::AsFd;
 use std::time::Duration;
 use std::{fs, io};
 
 use anyhow::{Context, bail};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, UdpSocket};
 
@@ -28,8 +30,20 @@ const BACKLOG: i32 = 64;
 /// A UDP socket that hears only the interface. Without SO_REUSEADDR, which would let two servers share the
 /// port in silence.
 fn bind_udp(interface: &str, address: SocketAddrV4, service: &Service) -> anyhow::Result<UdpSocket> {
-    let socket = open(interface, address, Type::DGRAM, service)?;
+    let socket = open_udp(interface, address, service)?;
     UdpSocket::from_std(socket.into()).context("registering the socket")
+}
+
+/// The same, before a runtime has it.
+fn open_udp(interface: &str, address: SocketAddrV4, service: &Service) -> anyhow::Result<Socket> {
+    open(interface, address, Type::DGRAM, service)
+}
+
+/// Gives a socket room for packets that wait, in bytes. Only root may have more than `net.core.rmem_max` (socket(7)).
+fn enlarge_buffer(socket: &impl AsFd, bytes: usize) -> anyhow::Result<()> {
+    setsockopt(socket, sockopt::RcvBufForce, &bytes)
+        .or_else(|_| setsockopt(socket, sockopt::RcvBuf, &bytes))
+        .context("setting up a socket")
 }
 
 /// A TCP socket that hears only the interface.

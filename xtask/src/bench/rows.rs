@@ -10,6 +10,8 @@ use super::ground::{CLIENTS, Ground, INTERFACE, LOAD, SERVER};
 const NAMES: u8 = 200;
 /// How long a load runs, in seconds.
 const SECONDS: u32 = 5;
+/// What may get lost of the exchanges, of 100.
+const LOST_PERCENT: f64 = 2.0;
 /// The file of the TFTP rows: a kernel's size.
 const FILE_BYTES: usize = 16 << 20;
 
@@ -61,12 +63,8 @@ pub(super) fn all() -> Vec<Row> {
                 Subject { name: OURS, prepare: prepare_ours, command: ours },
                 Subject { name: "Kea", prepare: prepare_kea, command: kea },
             ],
-            answers: |ground, _| dhcp_load(ground, &["-n", "1", "-r", "1"]).is_ok_and(|rate| rate > 0.0),
-            load: |ground, _| {
-                let seconds = SECONDS.to_string();
-                let rate = dhcp_load(ground, &["-p", &seconds, "-R", "4000"])?;
-                Ok((rate, rate * f64::from(SECONDS) / 10_000.0))
-            },
+            answers: |ground, _| dhcp_load(ground, &["-n", "3", "-r", "3"]).is_ok_and(|told| told.rate > 0.0),
+            load: dhcp_highest,
         },
         tftp("tftp-1", "tftp-1, window 1", |ground, subject| tftp_load(ground, subject, 1, 1, SECONDS)),
         tftp("tftp-1", "tftp-1, window 16", |ground, subject| tftp_load(ground, subject, 1, 16, SECONDS)),
@@ -133,14 +131,44 @@ fn kea(ground: &Ground) -> Vec<String> {
     words(&format!("env KEA_LOCKFILE_DIR={folder} KEA_PIDFILE_DIR={folder} kea-dhcp4 -c {folder}/kea.json"))
 }
 
+/// What perfdhcp told.
+struct Exchanges {
+    /// Whole ones in a second.
+    rate: f64,
+    /// The larger part that got lost of one of its two halves, of 100.
+    lost_percent: f64,
+}
+
 /// perfdhcp plays a relay with many clients behind it.
-fn dhcp_load(ground: &Ground, arguments: &[&str]) -> anyhow::Result<f64> {
-    let mut command = words(&format!("perfdhcp -4 -W 1 -l {LOAD}"));
+fn dhcp_load(ground: &Ground, arguments: &[&str]) -> anyhow::Result<Exchanges> {
+    let mut command = words(&format!("perfdhcp -4 -W 1 -l {LOAD} -R 4000"));
     command.extend(arguments.iter().map(|&argument| argument.to_owned()));
     command.push(SERVER.to_owned());
     let said = ground.load(&command)?;
-    let rate = said.lines().find_map(|line| line.strip_prefix("Rate:")).map(str::trim_start);
-    number(rate.context("perfdhcp told no rate")?)
+    let values =
+        |title: &'static str| said.lines().filter_map(move |line| line.strip_prefix(title)).map(number);
+    let rate = values("Rate:").next().context("perfdhcp told no rate")??;
+    let lost = values("drops ratio:").collect::<anyhow::Result<Vec<f64>>>()?;
+    Ok(Exchanges { rate, lost_percent: lost.into_iter().fold(0.0, f64::max) })
+}
+
+/// The highest rate at which no more than [`LOST_PERCENT`] get lost. perfdhcp that is not held back sends far more than
+/// any server answers, and loses the answers itself.
+fn dhcp_highest(ground: &Ground, _: &Subject) -> anyhow::Result<(f64, f64)> {
+    let (mut low, mut high) = (1_000, 64_000);
+    let (mut best, mut exchanges) = (0.0, 0.0);
+    while high - low > low / 16 {
+        let rate = if high == 64_000 { low * 2 } else { (low + high) / 2 };
+        let told = dhcp_load(ground, &["-p", "2", "-r", &rate.to_string()])?;
+        exchanges += told.rate * 2.0;
+        if told.lost_percent <= LOST_PERCENT {
+            low = rate;
+            best = f64::max(best, told.rate);
+        } else {
+            high = rate;
+        }
+    }
+    Ok((best, exchanges / 10_000.0))
 }
 
 fn prepare_file(ground: &Ground) -> anyhow::Result<()> {

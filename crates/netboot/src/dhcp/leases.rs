@@ -36,6 +36,8 @@ pub struct Leases {
     offered: BTreeSet<Mac>,
     /// Until when addresses are avoided, because somebody else uses them.
     declined: BTreeMap<Ipv4Addr, u64>,
+    /// Counts how often a machine got another address.
+    moves: u64,
 }
 
 impl Leases {
@@ -70,6 +72,11 @@ impl Leases {
         let lease = self.by_mac.get_mut(&mac)?;
         lease.until_ms = until_ms;
         Some(*lease)
+    }
+
+    /// A number that is another one when a machine has another address than before, or none any more.
+    pub fn moves(&self) -> u64 {
+        self.moves
     }
 
     /// All leases, running or remembered, by hardware address.
@@ -122,6 +129,7 @@ impl Leases {
             self.declined.insert(address, now_ms.saturating_add(DECLINED_MS));
         }
         let mac = self.by_address.remove(&address)?;
+        self.moves += 1;
         self.by_mac.remove(&mac);
         self.offered.remove(&mac);
         Some(mac)
@@ -164,9 +172,12 @@ impl Leases {
 
     fn put(&mut self, lease: Lease) {
         self.offered.remove(&lease.mac);
-        if let Some(before) = self.by_mac.insert(lease.mac, lease) {
-            self.by_address.remove(&before.address);
+        match self.by_mac.insert(lease.mac, lease) {
+            Some(before) if before.address == lease.address => return,
+            Some(before) => drop(self.by_address.remove(&before.address)),
+            None => {}
         }
+        self.moves += 1;
         if let Some(other) = self.by_address.insert(lease.address, lease.mac)
             && other != lease.mac
         {
@@ -182,6 +193,7 @@ impl Leases {
         if until_ms > now_ms {
             return None;
         }
+        self.moves += 1;
         self.by_mac.remove(&mac);
         self.by_address.remove(&address);
         self.offered.remove(&mac);

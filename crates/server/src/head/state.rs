@@ -45,6 +45,8 @@ pub(super) struct State {
     pub(super) stacks: BTreeMap<String, Stack>,
     pub(super) writes: Vec<Write>,
     zone_changed: bool,
+    /// What the leases' number was when the zone was last made ([`Leases::moves`]).
+    moves: u64,
     /// Other DHCP servers that were noticed.
     pub(super) rivals: BTreeMap<Ipv4Addr, RivalView>,
     /// The nodes that the managers last saw Ready, with their roles.
@@ -72,6 +74,7 @@ impl State {
             stacks: memory.stacks.into_iter().map(|stack| (stack.name.clone(), stack)).collect(),
             writes: Vec::new(),
             zone_changed: false,
+            moves: 0,
             rivals: BTreeMap::new(),
             ready: BTreeMap::new(),
             settings,
@@ -122,7 +125,8 @@ impl State {
 
     /// Whether names changed since the last time.
     pub(super) fn take_zone_changed(&mut self) -> bool {
-        std::mem::take(&mut self.zone_changed)
+        let moves = self.dhcp.leases.moves();
+        std::mem::take(&mut self.zone_changed) || std::mem::replace(&mut self.moves, moves) != moves
     }
 
     pub(super) fn zone_changes(&mut self) {

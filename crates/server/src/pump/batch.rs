@@ -11,7 +11,7 @@ use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
 /// The most packets of one call.
-pub(super) const BATCH_LIMIT: usize = 32;
+pub(super) const BATCH_LIMIT: usize = 64;
 /// Room for one packet that comes in, in bytes. What is longer is cut.
 const PACKET_BYTES: usize = 1_500;
 

@@ -1,7 +1,7 @@
 //! The DHCP pump: UDP port 67 of the cluster's interface; beside another server also 4011.
 //!
-//! Packets come in batches, each batch is one question to the head, and its leases one flush of the disk; meanwhile the
-//! next ones are read.
+//! Packets come in batches, each batch is a question to the head, and its leases wait for one flush of the disk; meanwhile
+//! the next ones are read.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -9,22 +9,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use netboot::dhcp::{Mode, Packet, Request};
-use socket2::SockRef;
+use netboot::dhcp::{Kind, Mode, Packet, Request};
+use socket2::Socket;
 use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::batch::{Received, Replies};
 use super::prober::{Found, Prober};
-use super::{ERROR_PAUSE, PACKET_BYTES, Service, bind_udp, rivals};
+use super::{ERROR_PAUSE, PACKET_BYTES, Service, enlarge_buffer, open_udp, rivals};
 use crate::head::Head;
 
 /// The port DHCP servers listen on.
 const PORT: u16 = 67;
 /// The port of servers that add to another's (PXE specification 2.1).
 const PXE_PORT: u16 = 4011;
-/// The most batches that are being answered; the next wait in the socket's buffer. Clients ask again.
-const BATCHES_LIMIT: usize = 16;
+/// The most requests that are being answered; the next wait in the socket's buffer. As many as a slow disk lets wait.
+const REQUESTS_LIMIT: usize = 4_096;
+/// With so many packets at once there is a crowd: the next are left to gather for a moment, since waking up for each
+/// costs more than answering it.
+const CROWD: usize = 4;
+/// How long they gather. Clients wait 250 ms and more.
+const GATHER: Duration = Duration::from_millis(1);
 /// The most replies that wait for their moment or for an answer by ARP; those over it are not sent.
 const LATER_LIMIT: usize = 2_048;
 /// What waits to be read: a rack that is powered on asks at once. In bytes.
@@ -37,33 +42,36 @@ const SERVICE: Service = Service {
 
 /// The bound sockets.
 pub(crate) struct Server {
-    socket: UdpSocket,
-    pxe: Option<UdpSocket>,
+    socket: Socket,
+    pxe: Option<Socket>,
     interface: String,
     address: Ipv4Addr,
 }
 
-/// Binds port 67 on the interface, whose address is given. Has to be called in a tokio runtime.
+/// Binds port 67 on the interface, whose address is given.
 ///
 /// # Errors
 /// A sentence that says which program has the port, or which right is missing.
 pub(crate) fn bind(interface: &str, address: Ipv4Addr, mode: Mode) -> anyhow::Result<Server> {
     // Broadcasts reach only a socket without an address of its own.
-    let socket = bind_udp(interface, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PORT), &SERVICE)?;
-    SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_BYTES).context("setting up a socket")?;
+    let socket = open_udp(interface, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, PORT), &SERVICE)?;
+    enlarge_buffer(&socket, RECEIVE_BUFFER_BYTES)?;
     let pxe = match mode {
         Mode::Authoritative => None,
-        Mode::Proxy => Some(bind_udp(interface, SocketAddrV4::new(address, PXE_PORT), &SERVICE)?),
+        Mode::Proxy => Some(open_udp(interface, SocketAddrV4::new(address, PXE_PORT), &SERVICE)?),
     };
     Ok(Server { socket, pxe, interface: interface.to_owned(), address })
 }
 
-/// Answers until it is dropped.
+/// Answers until it is dropped. Has to be called in a tokio runtime.
 ///
 /// # Errors
 /// None at present; a socket that reports an error is tried again.
 pub(crate) async fn run(server: Server, head: Head) -> anyhow::Result<()> {
     let Server { socket, pxe, interface, address } = server;
+    let socket = UdpSocket::from_std(socket.into()).context("registering the socket")?;
+    let pxe =
+        pxe.map(|socket| UdpSocket::from_std(socket.into())).transpose().context("registering the socket")?;
     let prober = Prober::open(&interface).inspect_err(|error| {
         tracing::warn!("addresses are not asked for before they are offered: {error:#}")
     });
@@ -93,10 +101,9 @@ struct Desk {
 }
 
 async fn receive(desk: &Arc<Desk>) -> anyhow::Result<()> {
-    let places = Arc::new(Semaphore::new(BATCHES_LIMIT));
+    let places = Arc::new(Semaphore::new(REQUESTS_LIMIT));
     let mut received = Received::new();
     loop {
-        let place = places.clone().acquire_owned().await?;
         let taken = match desk.socket.readable().await {
             Ok(()) => received.receive(&desk.socket),
             Err(error) => Err(error),
@@ -112,9 +119,16 @@ async fn receive(desk: &Arc<Desk>) -> anyhow::Result<()> {
         }
         // Our own broadcasts, which ask for other servers, come back to us.
         let foreign = received.packets().filter(|(_, from)| *from.ip() != desk.address);
-        let requests: Vec<Request> = foreign.filter_map(|(packet, from)| parse(packet, from)).collect();
-        if !requests.is_empty() {
-            tokio::spawn(answer(desk.clone(), requests, place));
+        let requests = foreign.filter_map(|(packet, from)| parse(packet, from));
+        // An OFFER does not wait for the disk, as an ACK does.
+        let (discovers, others): (Vec<_>, Vec<_>) =
+            requests.partition(|request| request.kind == Kind::Discover);
+        for requests in [discovers, others].into_iter().filter(|requests| !requests.is_empty()) {
+            let places = places.clone().acquire_many_owned(requests.len() as u32).await?;
+            tokio::spawn(answer(desk.clone(), requests, places));
+        }
+        if received.packets().count() >= CROWD {
+            tokio::time::sleep(GATHER).await;
         }
     }
 }
@@ -124,7 +138,7 @@ fn parse(packet: &[u8], from: SocketAddrV4) -> Option<Request> {
 }
 
 /// One batch: by the time a reply leaves, its lease is on disk.
-async fn answer(desk: Arc<Desk>, requests: Vec<Request>, place: OwnedSemaphorePermit) {
+async fn answer(desk: Arc<Desk>, requests: Vec<Request>, places: OwnedSemaphorePermit) {
     let mut replies = Replies::from(desk.address);
     for (request, answer) in desk.head.dhcp(requests).await {
         let Request { mac, kind, profile, .. } = request;
@@ -141,7 +155,7 @@ async fn answer(desk: Arc<Desk>, requests: Vec<Request>, place: OwnedSemaphorePe
         }
     }
     replies.send(&desk.socket);
-    drop(place);
+    drop(places);
 }
 
 /// A reply that is not sent at once.

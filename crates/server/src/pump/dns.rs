@@ -14,13 +14,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use netboot::dhcp::Subnet;
-use socket2::SockRef;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::desk::Desk;
-use super::{ERROR_PAUSE, Service, bind_tcp, bind_udp};
+use super::{ERROR_PAUSE, Service, bind_tcp, bind_udp, enlarge_buffer};
 use crate::head::Head;
 
 /// The port DNS servers listen on.
@@ -67,7 +66,7 @@ impl Network {
 /// A sentence that says which program has the port, or which right is missing.
 pub(crate) fn bind(interface: &str, address: Ipv4Addr, subnets: &[Subnet]) -> anyhow::Result<Server> {
     let udp = bind_udp(interface, SocketAddrV4::new(address, PORT), &SERVICE)?;
-    SockRef::from(&udp).set_recv_buffer_size(RECEIVE_BUFFER_BYTES).context("setting up a socket")?;
+    enlarge_buffer(&udp, RECEIVE_BUFFER_BYTES)?;
     let tcp = bind_tcp(interface, SocketAddrV4::new(address, PORT), &SERVICE)?;
     Ok(Server { udp, tcp, network: Network { head: address, subnets: subnets.into() } })
 }

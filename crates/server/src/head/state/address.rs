@@ -81,7 +81,6 @@ impl State {
     }
 
     fn change(&mut self, change: Change) {
-        self.zone_changed = true;
         self.writes.push(match change {
             Change::Lease(lease) => Write::Lease(lease),
             Change::NoLease(mac) => Write::NoLease(mac),

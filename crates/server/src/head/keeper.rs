@@ -1,0 +1,120 @@
+//! The task that owns the state, and the one that owns the disk.
+//!
+//! ```text
+//!   jobs ──► state: changed in order ──► turns ──► disk: one transaction for all turns that wait ──► answers
+//! ```
+//!
+//! While the disk writes, the next jobs change the state already; their answers come after their own transaction. What
+//! changes nothing is answered in its turn too, so that nobody is told of what may yet be lost; except what promises
+//! nothing, such as an OFFER.
+
+use std::sync::Arc;
+
+use netboot::dns::Zone;
+use tokio::sync::{mpsc, watch};
+
+use super::now_ms;
+use super::state::State;
+use crate::store::{Store, Write};
+
+/// The most jobs of one turn.
+const TURN_LIMIT: usize = 256;
+/// The most turns that wait for the disk; with more, the state waits too.
+const TURNS_LIMIT: usize = 64;
+
+/// A change of the state, which ends with an answer.
+pub(super) struct Job {
+    change: Box<dyn FnOnce(&mut State) -> Reply + Send>,
+    /// Whether the answer promises nothing: it need not wait for the disk unless this very job has to write.
+    is_hint: bool,
+}
+
+/// What is done once the change is on disk.
+type Reply = Box<dyn FnOnce() + Send>;
+
+impl Job {
+    /// `change` runs in the state's task; `answer` has what it returned, when it is on disk.
+    pub(super) fn new<T: Send + 'static>(
+        change: impl FnOnce(&mut State) -> T + Send + 'static,
+        answer: impl FnOnce(T) + Send + 'static,
+    ) -> Self {
+        let change = Box::new(move |state: &mut State| {
+            let value = change(state);
+            Box::new(move || answer(value)) as Reply
+        });
+        Self { change, is_hint: false }
+    }
+
+    /// The same, with an answer that promises nothing.
+    pub(super) fn hint(self) -> Self {
+        Self { is_hint: true, ..self }
+    }
+}
+
+/// What came of some jobs.
+struct Turn {
+    writes: Vec<Write>,
+    zone: Option<Arc<Zone>>,
+    replies: Vec<Reply>,
+}
+
+/// What the two tasks own.
+pub(crate) struct Keeper {
+    pub(super) state: State,
+    pub(super) store: Store,
+    pub(super) queue: mpsc::Receiver<Job>,
+    pub(super) zone: watch::Sender<Arc<Zone>>,
+}
+
+impl Keeper {
+    /// Keeps the state until nobody can ask any more.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub(crate) async fn keep(self) -> anyhow::Result<()> {
+        let (sender, turns) = mpsc::channel(TURNS_LIMIT);
+        // The disk goes on until the state is gone and its last turn is written.
+        let (written, ()) =
+            tokio::join!(write(self.store, turns, self.zone), change(self.state, self.queue, sender));
+        written
+    }
+}
+
+async fn change(mut state: State, mut queue: mpsc::Receiver<Job>, turns: mpsc::Sender<Turn>) {
+    let mut jobs = Vec::new();
+    while queue.recv_many(&mut jobs, TURN_LIMIT).await > 0 {
+        state.now_ms = now_ms();
+        let mut replies = Vec::with_capacity(jobs.len());
+        for Job { change, is_hint } in jobs.drain(..) {
+            let written = state.writes.len();
+            let reply = change(&mut state);
+            if is_hint && state.writes.len() == written { reply() } else { replies.push(reply) }
+        }
+        let writes = state.take_writes();
+        let zone = state.take_zone_changed().then(|| Arc::new(state.zone()));
+        // A disk that failed takes no more.
+        if turns.send(Turn { writes, zone, replies }).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn write(
+    store: Store,
+    mut turns: mpsc::Receiver<Turn>,
+    zone: watch::Sender<Arc<Zone>>,
+) -> anyhow::Result<()> {
+    let mut waiting = Vec::new();
+    while turns.recv_many(&mut waiting, TURNS_LIMIT).await > 0 {
+        let writes: Vec<Write> =
+            waiting.iter_mut().flat_map(|turn| std::mem::take(&mut turn.writes)).collect();
+        store.write(&writes).await?;
+        for turn in waiting.drain(..) {
+            if let Some(names) = turn.zone {
+                zone.send_replace(names);
+            }
+            turn.replies.into_iter().for_each(|reply| reply());
+        }
+    }
+    Ok(())
+}
