@@ -48,6 +48,11 @@ pub(crate) enum Command {
         after_help = "Example:\n  fledermaus serve --interface eth1 --config /etc/fledermaus/cluster.toml"
     )]
     Serve(Serve),
+    /// Look for what would keep a head from serving: ports, other DHCP servers, interface, clock, disk
+    #[command(
+        after_help = "Example:\n  fledermaus doctor --interface eth1 --config /etc/fledermaus/cluster.toml"
+    )]
+    Doctor(Serve),
     /// Make images
     #[command(subcommand)]
     Image(Image),
@@ -82,6 +87,18 @@ pub(crate) struct Serve {
     /// Directory of the image that nodes boot [default: from the configuration]
     #[arg(long, value_name = "DIR")]
     pub(crate) image_dir: Option<PathBuf>,
+}
+
+impl Serve {
+    /// What the server takes.
+    pub(crate) fn options(&self) -> server::Options {
+        server::Options {
+            config: self.config.clone(),
+            interface: self.interface.clone(),
+            state_dir: self.state_dir.clone(),
+            image_dir: self.image_dir.clone(),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

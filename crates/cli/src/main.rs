@@ -13,6 +13,7 @@ use crate::surroundings::Surroundings;
 mod arguments;
 mod surroundings;
 
+mod doctor;
 mod serve;
 
 mod head;
@@ -49,6 +50,7 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> anyhow::Result<()>
     let head = || head::choose(&arguments.head, surroundings);
     match &arguments.command {
         Command::Serve(serve) => serve::run(serve),
+        Command::Doctor(serve) => doctor::run(serve, json),
         Command::Image(image) => image::run(image, surroundings),
         Command::Node(node) => node::run(node, &head(), json),
         Command::UserData(user_data) => user_data::run(user_data, &head(), surroundings),

@@ -1,7 +1,7 @@
 //! `fledermaus node …`: looking at nodes, and making one new.
 
 use cluster::NodeName;
-use cluster::view::{NodeDetail, NodeView};
+use cluster::view::{NodeDetail, NodeView, RivalView};
 use server::client::Client;
 
 use crate::arguments::Node;
@@ -24,7 +24,13 @@ fn list(head: &Client, json: bool) -> anyhow::Result<()> {
     if json {
         return table::json(&nodes);
     }
-    table::print(&table::nodes(&nodes))
+    table::print(&table::nodes(&nodes))?;
+    let rivals: Vec<RivalView> = head.get("/v1/rivals")?;
+    for RivalView { server, mac, .. } in rivals {
+        let mac = mac.map(|mac| format!(" ({mac})")).unwrap_or_default();
+        eprintln!("another DHCP server, {server}{mac}, answers on this network: see `fledermaus doctor`");
+    }
+    Ok(())
 }
 
 fn show(head: &Client, node: &NodeName, json: bool) -> anyhow::Result<()> {

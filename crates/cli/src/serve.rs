@@ -14,13 +14,8 @@ const LOG_FILTER: &str = "info,sqlx=warn";
 /// The configuration is wrong, or a socket cannot be had.
 pub(crate) fn run(arguments: &Serve) -> anyhow::Result<()> {
     log();
-    let options = server::Options {
-        config: arguments.config.clone(),
-        interface: arguments.interface.clone(),
-        state_dir: arguments.state_dir.clone(),
-        image_dir: arguments.image_dir.clone(),
-    };
-    tokio::runtime::Runtime::new().context("starting the runtime")?.block_on(server::serve(options))
+    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    runtime.block_on(server::serve(arguments.options()))
 }
 
 fn log() {

@@ -6,6 +6,7 @@
 mod artefacts;
 pub mod client;
 pub mod config;
+pub mod doctor;
 mod files;
 mod head;
 mod http;

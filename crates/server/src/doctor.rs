@@ -1,0 +1,150 @@
+//! Looks at what a head needs before it serves: configuration, interface, ports, other DHCP servers, clock, disk.
+//!
+//! Changes nothing. Every finding that is not good says what to do.
+
+mod machine;
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::Options;
+use crate::artefacts::Image;
+use crate::client::SOCKET;
+use crate::config::{self, Resolved, Settings};
+use crate::pump::prober::Prober;
+use crate::pump::{self, rivals};
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What was looked at, in a word or two.
+    pub check: &'static str,
+    /// How it is.
+    pub verdict: Verdict,
+    /// What was seen, a sentence.
+    pub seen: String,
+    /// What to do about it; empty if it is good.
+    pub remedy: String,
+}
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// Nothing to do.
+    Good,
+    /// It serves, but not as well as it could.
+    Doubtful,
+    /// It does not serve.
+    Bad,
+}
+
+/// Looks at everything, and tells of each finding as soon as it is made. Takes some seconds: other DHCP servers are given
+/// time to answer. Has to be called in a tokio runtime.
+pub async fn examine(options: &Options, mut tell: impl FnMut(Finding)) {
+    let mut told = |findings: Vec<Finding>| findings.into_iter().for_each(&mut tell);
+    let (config, interface) = (&options.config, options.interface.as_deref());
+    let (settings, network) = match config::read(config, interface, options.image_dir.as_deref()) {
+        Ok(read) => read,
+        Err(error) => {
+            let remedy = "correct it; the other checks need it".to_owned();
+            return told(vec![bad("configuration", format!("{error:#}"), &remedy)]);
+        }
+    };
+    let (nodes, subnets) = (settings.nodes.len(), 1 + settings.subnets.len());
+    let seen = format!("{}: {nodes} nodes named, {subnets} networks", config.display());
+    told(vec![good("configuration", seen)]);
+    told(machine::interface(&network));
+    told(ports(&settings, &network, &options.state_dir).await);
+    told(vec![others(&settings, &network).await]);
+    told(vec![machine::clock()]);
+    told(machine::disk(&options.state_dir));
+    told(vec![image(&settings)]);
+}
+
+/// Whether what is served can be bound, or a head has it already.
+async fn ports(settings: &Settings, network: &Resolved, state_dir: &Path) -> Vec<Finding> {
+    if std::os::unix::net::UnixStream::connect(state_dir.join(SOCKET)).is_ok() {
+        return vec![good("ports", "a head serves on them".to_owned())];
+    }
+    let told = settings.dhcp(network);
+    let (interface, address) = (&network.interface, network.address);
+    let web = std::net::SocketAddrV4::new(address, settings.network.http_port);
+    let tried = [
+        ("port 67, DHCP", pump::dhcp::bind(interface, address, told.mode).map(drop)),
+        ("port 69, TFTP", pump::tftp::bind(interface, address).map(drop)),
+        ("port 53, DNS", pump::dns::bind(interface, address, &told.subnets).map(drop)),
+        ("HTTP", crate::http::bind(web).await.map(drop)),
+    ];
+    let findings = tried.into_iter().map(|(check, tried)| match tried {
+        Ok(()) => good(check, format!("free on {interface}")),
+        // The sentence says what to do.
+        Err(error) => bad(check, format!("{error:#}"), ""),
+    });
+    findings.collect()
+}
+
+/// Whether somebody else answers DHCP on the wire.
+async fn others(settings: &Settings, network: &Resolved) -> Finding {
+    const CHECK: &str = "other DHCP servers";
+    let prober = Prober::open(&network.interface).ok();
+    let listen = async {
+        match &prober {
+            Some(prober) => prober.listen().await.map_or((), drop),
+            None => std::future::pending().await,
+        }
+    };
+    let found = tokio::select! {
+        found = rivals::look(&network.interface, network.address, prober.as_ref()) => found,
+        () = listen => Err(anyhow::anyhow!("the packet socket failed")),
+    };
+    let found = match found {
+        Ok(found) => found,
+        Err(error) => {
+            return doubtful(CHECK, format!("could not be looked for: {error:#}"), "run this as root");
+        }
+    };
+    let names = found.iter().map(|(server, (mac, _))| match mac {
+        Some(mac) => format!("{server} ({mac})"),
+        None => server.to_string(),
+    });
+    let names = names.collect::<Vec<_>>().join(", ");
+    let is_proxy = settings.network.mode == netboot::dhcp::Mode::Proxy;
+    match (is_proxy, names.is_empty()) {
+        (false, true) => good(CHECK, format!("none answers on {}", network.interface)),
+        (true, false) => good(CHECK, format!("{names} gives the addresses")),
+        (false, false) => bad(
+            CHECK,
+            format!("{names} answers on {} too: nodes take whichever answer comes first", network.interface),
+            "stop it, or give the cluster a network of its own, or set `dhcp = \"proxy\"` in [network]",
+        ),
+        (true, true) => bad(
+            CHECK,
+            "none answers, and with `dhcp = \"proxy\"` the head gives no addresses".to_owned(),
+            "set `dhcp = \"authoritative\"` in [network], or start the other server",
+        ),
+    }
+}
+
+fn image(settings: &Settings) -> Finding {
+    match Image::open(&settings.image_dir) {
+        Ok(image) => {
+            good("image", format!("{} is whole ({} MB)", image.system_sha256, image.system_bytes / 1_000_000))
+        }
+        // The sentence says what to do.
+        Err(error) => bad("image", format!("{error:#}"), ""),
+    }
+}
+
+fn good(check: &'static str, seen: String) -> Finding {
+    Finding { check, verdict: Verdict::Good, seen, remedy: String::new() }
+}
+
+fn doubtful(check: &'static str, seen: String, remedy: &str) -> Finding {
+    Finding { check, verdict: Verdict::Doubtful, seen, remedy: remedy.to_owned() }
+}
+
+fn bad(check: &'static str, seen: String, remedy: &str) -> Finding {
+    Finding { check, verdict: Verdict::Bad, seen, remedy: remedy.to_owned() }
+}
