@@ -1,0 +1,10 @@
+//! Foreign clients, each from its own Debian package, against the head: real addresses, real files, compared byte by byte.
+//! What they send is in docs/clients.md; real U-Boot is in the lab's tests.
+
+#[path = "clients/dhcp.rs"]
+mod dhcp;
+#[path = "clients/loss.rs"]
+mod loss;
+mod room;
+#[path = "clients/tftp.rs"]
+mod tftp;
