@@ -3,8 +3,14 @@
 
 #[path = "clients/dhcp.rs"]
 mod dhcp;
+#[path = "clients/ipxe.rs"]
+mod ipxe;
 #[path = "clients/loss.rs"]
 mod loss;
+#[path = "clients/machine.rs"]
+mod machine;
 mod room;
 #[path = "clients/tftp.rs"]
 mod tftp;
+#[path = "clients/uefi.rs"]
+mod uefi;

@@ -29,7 +29,7 @@ impl File {
 }
 
 /// Bytes that are found nowhere else, the same in each run.
-fn noise(seed: &str, bytes: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: &str, bytes: usize) -> Vec<u8> {
     let mut state =
         seed.bytes().fold(0x9e37_79b9_7f4a_7c15_u64, |state, byte| (state ^ u64::from(byte)) << 3 | 1);
     let words = std::iter::repeat_with(|| {

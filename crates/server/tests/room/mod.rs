@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
 
-pub(crate) use self::image::{INITRAMFS, KERNEL};
+pub(crate) use self::image::{INITRAMFS, KERNEL, noise};
 pub(crate) use self::programs::{Started, printed, run, wait};
 
 /// Says that the test runs in its room.

@@ -77,6 +77,8 @@ fn remedy(program: &str) -> String {
         "dhcpcd" => "dhcpcd-base",
         "perfdhcp" => "kea-admin",
         "tftp" => "tftp-hpa",
+        "qemu-system-x86_64" => "qemu-system-x86",
+        "qemu-system-aarch64" => "qemu-system-arm",
         other => other,
     };
     format!("there is no {program}: install the package {package}, or run scripts/install-deps")
