@@ -29,6 +29,7 @@ fn every_file_arrives_though_packets_get_lost() {
             }
         });
     }
+    assert_lost(&room);
 }
 
 /// Fetches, and once more when atftp's ACK of the options got lost: it gives up as the head repeats them.
@@ -49,4 +50,11 @@ fn every_client_gets_its_address_though_packets_get_lost() {
         let _client = Started::new(&mut start(&room));
         assert_eq!(dhcp::address(&room), "10.78.0.11");
     }
+    assert_lost(&room);
+}
+
+/// The test tested something: both ways lost packets.
+fn assert_lost(room: &Room) {
+    let lost = room.lost_packets();
+    assert!(lost.len() == 2 && lost.iter().all(|packets| *packets > 0), "{lost:?}");
 }

@@ -100,11 +100,20 @@ impl Room {
     pub(crate) fn lose_packets(&self) {
         let file = self.folder().join("loss.nft");
         let chains = ["input", "output"].map(|hook| {
-            format!("chain {hook} {{ type filter hook {hook} priority 0; numgen random mod 10 0 drop\n}}")
+            format!(
+                "chain {hook} {{ type filter hook {hook} priority 0; numgen random mod 10 0 counter drop\n}}"
+            )
         });
         std::fs::write(&file, format!("table bridge loss {{\n{}\n}}\n", chains.join("\n"))).expect("a file");
         let said = run("nft", &format!("-f {}", file.display()));
         assert!(said.is_empty(), "{said}");
+    }
+
+    /// How many packets got lost on the way to the head, and how many from it.
+    pub(crate) fn lost_packets(&self) -> Vec<u32> {
+        let said = run("nft", "list table bridge loss");
+        let counters = said.split("counter packets ").skip(1);
+        counters.filter_map(|rest| rest.split(' ').next()?.parse().ok()).collect()
     }
 
     fn serve(&self, furniture: &Furniture) {
