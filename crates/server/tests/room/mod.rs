@@ -29,6 +29,9 @@ pub(crate) fn is_outside(test: &str) -> bool {
     }
     unshare.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--"]).arg(own);
     unshare.args([test, "--exact", "--include-ignored", "--nocapture"]).env(INSIDE, "1");
+    // A plain user's shell does not look there.
+    let path = std::env::var("PATH").unwrap_or_default();
+    unshare.env("PATH", format!("{path}:/usr/sbin:/sbin"));
     let status = unshare.status().expect("unshare, of the package util-linux");
     assert!(status.success(), "the test inside failed: see above");
     true
@@ -84,6 +87,7 @@ impl Room {
 
     /// A program in the client's namespace, to be run.
     pub(crate) fn client(&self, program: &str) -> Command {
+        programs::check(program);
         let mut nsenter = Command::new("nsenter");
         nsenter.args(["--net", "--target", &self.client.id().to_string(), "--", program]);
         nsenter.current_dir(self.folder());

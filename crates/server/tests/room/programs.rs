@@ -48,12 +48,16 @@ pub(crate) fn wait(what: &str, mut is_so: impl FnMut() -> bool) {
 pub(crate) fn printed(program: &str, output: std::io::Result<Output>) -> String {
     let output = output.unwrap_or_else(|error| missing(program, &error));
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    // nsenter says this of a program that is not there.
-    assert!(output.status.code() != Some(127), "{}", remedy(program));
     if !output.status.success() {
         return format!("{text}{}", String::from_utf8_lossy(&output.stderr));
     }
     text
+}
+
+/// A program has to be there: whoever starts it for us would only say so later, or nowhere.
+pub(crate) fn check(program: &str) {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    assert!(std::env::split_paths(&path).any(|folder| folder.join(program).exists()), "{}", remedy(program));
 }
 
 fn name(command: &Command) -> String {
