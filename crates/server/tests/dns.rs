@@ -2,12 +2,12 @@
 
 #[path = "dns/dialogue.rs"]
 mod dialogue;
-#[path = "dns/room.rs"]
+#[expect(dead_code, unused_imports, reason = "other tests furnish their rooms with more")]
 mod room;
 
 use std::process::Command;
 
-use room::{HEAD, Room, Started, is_outside, run, wait};
+use room::{Furniture, HEAD, Room, Started, is_outside, run, wait};
 
 const NODES: [(&str, u8); 3] = [("node1", 11), ("node2", 12), ("node3", 13)];
 /// The resolver behind the head.
@@ -22,6 +22,13 @@ struct Said {
     flags: String,
     answers: Vec<String>,
     authorities: Vec<String>,
+}
+
+/// A room with nodes; the client has an address.
+fn furnish() -> Room {
+    let room = Room::furnish(&Furniture { nodes: &NODES, ..Furniture::default() });
+    room.at_client("ip", "address add 10.78.0.9/24 dev node0");
+    room
 }
 
 /// Asks from the client's namespace.
@@ -71,7 +78,7 @@ fn dig_gets_the_zone_s_records_in_every_way() {
     if is_outside("dig_gets_the_zone_s_records_in_every_way") {
         return;
     }
-    let room = Room::furnish(&NODES);
+    let room = furnish();
     let soa = "IN SOA head.cluster.test. hostmaster.cluster.test. 1 3600 600 86400 5";
     let reverse = format!("10.in-addr.arpa. {soa}");
     let soa = format!("cluster.test. {soa}");
@@ -111,7 +118,7 @@ fn dig_s_odd_questions_are_refused_and_strangers_get_silence() {
     if is_outside("dig_s_odd_questions_are_refused_and_strangers_get_silence") {
         return;
     }
-    let room = Room::furnish(&NODES);
+    let room = furnish();
     for (question, status) in [
         ("+edns=1 +noednsneg node1.cluster.test A", "BADVERS"),
         ("+noedns +opcode=notify node1.cluster.test A", "NOTIMP"),
@@ -139,7 +146,7 @@ fn dig_gets_what_the_resolver_behind_the_head_knows_and_gets_it_again_when_that_
     if is_outside("dig_gets_what_the_resolver_behind_the_head_knows_and_gets_it_again_when_that_is_gone") {
         return;
     }
-    let room = Room::furnish(&NODES);
+    let room = furnish();
     let resolver = resolver(&room);
     let questions = [
         ("www.example A", "www.example. IN A 192.0.2.80"),

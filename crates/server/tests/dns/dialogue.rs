@@ -5,8 +5,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use crate::room::{HEAD, Room, is_outside};
-use crate::{NODES, RESOLVER, behind};
+use crate::room::{HEAD, is_outside};
+use crate::{RESOLVER, behind, furnish};
 
 /// How long a reply may take.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -66,7 +66,7 @@ fn one_question_goes_out_for_many_askers_and_nobody_waits_for_another_s() {
     if is_outside("dialogue::one_question_goes_out_for_many_askers_and_nobody_waits_for_another_s") {
         return;
     }
-    let room = Room::furnish(&NODES);
+    let room = furnish();
     behind(&room);
     let resolver = socket(&format!("{RESOLVER}:53"));
     let head: SocketAddr = format!("{HEAD}:53").parse().expect("an address");
@@ -116,7 +116,7 @@ fn a_client_has_so_many_connections_and_no_more() {
     if is_outside("dialogue::a_client_has_so_many_connections_and_no_more") {
         return;
     }
-    let _room = Room::furnish(&NODES);
+    let _room = furnish();
     let mut served: Vec<TcpStream> = Vec::new();
     let answers = |stream: &mut TcpStream| {
         // What is closed may show when we write, or when we read.

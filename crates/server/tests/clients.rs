@@ -1,0 +1,18 @@
+//! Foreign clients, each from its own Debian package, against the head: real addresses, real files, compared byte by byte.
+//! What they send is in docs/clients.md; real U-Boot is in the lab's tests.
+
+#[path = "clients/dhcp.rs"]
+mod dhcp;
+#[path = "clients/ipxe.rs"]
+mod ipxe;
+#[path = "clients/loss.rs"]
+mod loss;
+#[path = "clients/machine.rs"]
+mod machine;
+#[path = "clients/relay.rs"]
+mod relay;
+mod room;
+#[path = "clients/tftp.rs"]
+mod tftp;
+#[path = "clients/uefi.rs"]
+mod uefi;
