@@ -7,5 +7,6 @@
 
 pub mod dhcp;
 pub mod dns;
+pub mod firmware;
 pub mod pxelinux;
 pub mod tftp;
