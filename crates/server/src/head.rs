@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use self::stack::Stack;
-use self::state::State;
+use self::state::{Served, State};
 use crate::artefacts::Image;
 use crate::config::{Resolved, Settings};
 use crate::store::Store;
@@ -86,7 +86,21 @@ impl Head {
 
     /// What a node gets by TFTP; `None` if there is no such file for it.
     pub(crate) async fn boot_file(&self, path: String, client: Ipv4Addr) -> Option<BootFile> {
-        self.ask(move |state| state.boot_file(&path, client)).await.flatten()
+        let Some(asked) = netboot::firmware::asked(&path) else {
+            return self.ask(move |state| state.boot_file(&path, client)).await.flatten();
+        };
+        match self.ask(move |state| state.firmware_file(asked, client)).await.flatten()? {
+            Served::Held(file) => Some(file),
+            Served::Firmware(name) => self.firmware(name).await,
+        }
+    }
+
+    /// A file of the firmware, read beside the state's task: a disk may be slow, and DHCP must not wait for it.
+    async fn firmware(&self, name: String) -> Option<BootFile> {
+        let firmware = self.image.firmware.clone();
+        let read = tokio::task::spawn_blocking(move || firmware.read(&name)).await.ok()?;
+        let read = read.inspect_err(|error| tracing::error!("reading the image's firmware: {error}"));
+        read.ok().flatten().map(|bytes| BootFile { bytes, node: None })
     }
 
     /// Notes how a transfer goes. Does not wait: a note is lost when the head is that busy.

@@ -4,6 +4,7 @@
 mod asked;
 mod bearer;
 mod boot;
+mod firmware;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use cluster::{BootToken, Mac, NodeName, Phase};
 use netboot::dhcp::{self, Answer, Kind, Leases, Standing};
 use netboot::dns::Zone;
 
+pub(super) use self::firmware::Served;
 use super::node::Node;
 use super::stack::Stack;
 use crate::artefacts::Image;
