@@ -3,8 +3,9 @@
 mod firmware;
 
 use std::fs::File;
-use std::io::Read;
+use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -66,12 +67,20 @@ impl Image {
 fn load(directory: &Path, artefact: &Artefact) -> anyhow::Result<Arc<[u8]>> {
     let path = place(directory, artefact)?;
     let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-    let mut content = Vec::new();
-    file.take(MEMORY_LIMIT)
-        .read_to_end(&mut content)
-        .with_context(|| format!("reading {}", path.display()))?;
-    verify(&path, artefact, content.len() as u64, Sha256::digest(&content).into())?;
-    Ok(content.into())
+    let bytes = file.metadata().with_context(|| format!("looking at {}", path.display()))?.len();
+    if bytes > MEMORY_LIMIT {
+        bail!("{} has {bytes} bytes; at most {MEMORY_LIMIT} are held in memory", path.display());
+    }
+    let content = read_whole(&file, bytes as usize).with_context(|| format!("reading {}", path.display()))?;
+    verify(&path, artefact, bytes, Sha256::digest(&content).into())?;
+    Ok(content)
+}
+
+/// Reads in place: a vector first would take the file's size twice.
+fn read_whole(file: &File, bytes: usize) -> io::Result<Arc<[u8]>> {
+    let mut content: Arc<[u8]> = std::iter::repeat_n(0, bytes).collect();
+    file.read_exact_at(Arc::get_mut(&mut content).expect("nobody else has it yet"), 0)?;
+    Ok(content)
 }
 
 /// Opens a file and verifies it; holds nothing of it in memory.

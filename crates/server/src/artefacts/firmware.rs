@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -64,10 +63,7 @@ impl Kept {
         if let Some(content) = shared.as_ref().and_then(Weak::upgrade) {
             return Ok(content);
         }
-        // Read in place: a vector first would take the file's size twice.
-        let mut content: Arc<[u8]> = std::iter::repeat_n(0, self.bytes).collect();
-        let buffer = Arc::get_mut(&mut content).expect("nobody else has it yet");
-        self.file.read_exact_at(buffer, 0)?;
+        let content = super::read_whole(&self.file, self.bytes)?;
         *shared = Some(Arc::downgrade(&content));
         Ok(content)
     }
