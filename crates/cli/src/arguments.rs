@@ -316,7 +316,13 @@ pub(crate) enum StormProfile {
     Uboot,
     /// U-Boot with lwIP
     UbootLwip,
-    /// Both by turns
+    /// A Pi 3 without a card: its ROM, and what it loads
+    #[value(name = "pi3-rom")]
+    Pi3Rom,
+    /// A Pi 4 without a card: its EEPROM
+    #[value(name = "pi4-eeprom")]
+    Pi4Eeprom,
+    /// All by turns, as far as the image has firmware
     Mixed,
 }
 
@@ -325,6 +331,8 @@ impl From<StormProfile> for lab::storm::Profile {
         match profile {
             StormProfile::Uboot => Self::Uboot,
             StormProfile::UbootLwip => Self::UbootLwip,
+            StormProfile::Pi3Rom => Self::Pi3Rom,
+            StormProfile::Pi4Eeprom => Self::Pi4Eeprom,
             StormProfile::Mixed => Self::Mixed,
         }
     }

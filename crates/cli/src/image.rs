@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use cluster::manifest::{MANIFEST_FILE, Manifest};
+use cluster::manifest::{FIRMWARE_FOLDER, MANIFEST_FILE, Manifest};
 use image::{BuildOptions, Progress};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -78,6 +78,10 @@ fn summarise(manifest: &Manifest, out: &Path) {
     println!("{} {} in {}:", manifest.name, manifest.kernel_version, out.display());
     for artefact in [&manifest.kernel, &manifest.initramfs, &manifest.system] {
         println!("  {:16} {:>6.1} MB", artefact.file, artefact.bytes as f64 / 1e6);
+    }
+    if !manifest.firmware.is_empty() {
+        let bytes: u64 = manifest.firmware.iter().map(|artefact| artefact.bytes).sum();
+        println!("  {:16} {:>6.1} MB", FIRMWARE_FOLDER, bytes as f64 / 1e6);
     }
 }
 

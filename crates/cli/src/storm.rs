@@ -15,6 +15,10 @@ use crate::{laboratory, table};
 /// How often the progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// What a person has to do for a Pi 3 whose ROM does not ask any more.
+const SILENT: &str = "they are silent until their power is cut. Cut it once the head runs (a switch with PoE can do \
+                      that), or give them a card with bootcode.bin alone, or with U-Boot: both ask for ever";
+
 /// Starts a lab without boards, has the clients boot, and tells how it went.
 ///
 /// # Errors
@@ -94,6 +98,15 @@ fn tell(outcome: &Outcome) -> anyhow::Result<()> {
         "the head: at most {:.1} MiB, {:.1} s of processor time",
         outcome.head_memory_mib, outcome.head_cpu_seconds
     ))?;
+    if outcome.asleep > 0 {
+        table::print(&format_args!("{} ROMs gave up before the head answered: {SILENT}", outcome.asleep))?;
+    }
+    if outcome.locked_up > 0 {
+        table::print(&format_args!(
+            "{} ROMs were answered too soon and locked up: {SILENT}",
+            outcome.locked_up
+        ))?;
+    }
     for (why, count) in &outcome.restarts {
         table::print(&format_args!("started over {count} times: {why}"))?;
     }

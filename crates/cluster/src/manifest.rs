@@ -7,6 +7,9 @@ use crate::Digest;
 /// The file in an image's directory that holds its [`Manifest`] as JSON.
 pub const MANIFEST_FILE: &str = "manifest.json";
 
+/// The folder in an image's directory that holds the files of [`Manifest::firmware`].
+pub const FIRMWARE_FOLDER: &str = "firmware";
+
 /// An image: kernel, initramfs, system image. Lies in one directory with the files that it names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -23,6 +26,10 @@ pub struct Manifest {
     /// Firmware for the lab's emulated boards: the real U-Boot from the suite. Never sent to a node.
     #[serde(default)]
     pub lab_uboot: Option<Artefact>,
+    /// What boards without a card fetch: boot loader, firmware and device trees, by the names of their packages, in
+    /// [`FIRMWARE_FOLDER`]. Empty: the recipe wants none.
+    #[serde(default)]
+    pub firmware: Vec<Artefact>,
     /// What went in.
     pub packages: Vec<Package>,
 }
@@ -30,7 +37,7 @@ pub struct Manifest {
 /// One file of an image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Artefact {
-    /// File name in the image's directory.
+    /// File name in the image's directory, or in its folder.
     pub file: String,
     /// Size in bytes.
     pub bytes: u64,

@@ -1,35 +1,31 @@
 //! One build from recipe to image: the table of contents of this crate.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, bail};
-use cluster::manifest::{Manifest, Package as Ingredient};
+use anyhow::{Context, Result};
+use cluster::manifest::Manifest;
 
-use crate::download::{Downloads, Wanted};
-use crate::index::{Index, Package};
+use crate::download::Downloads;
+use crate::index::Package;
 use crate::inputs::{self, Inputs};
 use crate::lists::{self, items};
 use crate::modules::{Chosen, Kernel};
 use crate::output::{self, Draft};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
+use crate::shopping::{Shopping, shop};
 use crate::tree::Tree;
-use crate::{container, deb, initramfs, mirror, resolve, rules, squashfs};
+use crate::{container, deb, firmware, initramfs, mirror, rules, squashfs};
 use cluster::configuration::{Mistakes, Named};
 
 const KERNEL_FILE: &str = "kernel";
 const INITRAMFS_FILE: &str = "initramfs";
 const SYSTEM_FILE: &str = "system.squashfs";
-const LAB_UBOOT_FILE: &str = "lab-u-boot.bin";
-/// The package with the lab's firmware, and where in it the firmware lies.
-const LAB_UBOOT: (&str, &str) = ("u-boot-qemu", "usr/lib/u-boot/qemu_arm64/u-boot.bin");
-/// The most jumps from a kernel's meta package to the package with the kernel.
-const KERNEL_JUMPS_LIMIT: usize = 4;
 /// How many packages are unpacked at once.
 const UNPACKERS: usize = 4;
 
@@ -135,102 +131,18 @@ fn run(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Built, Bui
         KERNEL_FILE,
         &compressor.join().map_err(|_| anyhow::anyhow!("compressing the kernel failed"))??,
     )?;
-    if let Some(firmware) = pantry.firmware.content(LAB_UBOOT.1) {
-        draft.write(LAB_UBOOT_FILE, firmware)?;
-    }
     let manifest = Manifest {
         name: recipe.name.clone(),
         kernel_version: kernel.version.clone(),
         kernel: draft.artefact(KERNEL_FILE)?,
         initramfs: draft.artefact(INITRAMFS_FILE)?,
         system: draft.artefact(SYSTEM_FILE)?,
-        lab_uboot: draft.path(LAB_UBOOT_FILE).exists().then(|| draft.artefact(LAB_UBOOT_FILE)).transpose()?,
+        lab_uboot: firmware::write_lab_uboot(&draft, &pantry.lab_uboot)?,
+        firmware: firmware::write(&draft, &pantry.firmware, &pantry.kernel)?,
         packages: shopping.ingredients(&system),
     };
     draft.keep(&manifest, key)?;
     Ok(Built { manifest, unchanged: false })
-}
-
-/// The packages that are needed.
-struct Shopping {
-    system: BTreeMap<String, Package>,
-    kernel: Package,
-    firmware: Option<Package>,
-}
-
-impl Shopping {
-    fn all(&self) -> Vec<&Package> {
-        self.system.values().chain([&self.kernel]).chain(&self.firmware).collect()
-    }
-
-    fn wanted(&self) -> Vec<Wanted> {
-        let wanted = |package: &&Package| Wanted {
-            name: format!("{} {}", package.name, package.version),
-            url: package.url.clone(),
-            bytes: package.bytes,
-            sha256: package.sha256,
-        };
-        let mut all: Vec<Wanted> = self.all().iter().map(wanted).collect();
-        // The largest first, so that no worker is left alone with it at the end.
-        all.sort_by_key(|file| std::cmp::Reverse(file.bytes));
-        all
-    }
-
-    /// What went in, with the bytes that it takes in the system image.
-    fn ingredients(&self, system: &Tree) -> Vec<Ingredient> {
-        let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
-        for (_, entry) in system.iter() {
-            *bytes.entry(&entry.package).or_default() += entry.bytes();
-        }
-        let ingredient = |package: &Package| Ingredient {
-            name: package.name.clone(),
-            version: package.version.clone(),
-            sha256: package.sha256,
-            installed_bytes: bytes.get(package.name.as_str()).copied().unwrap_or(0),
-        };
-        self.all().into_iter().map(ingredient).collect()
-    }
-}
-
-fn shop(recipe: &Recipe, index: &Index, progress: &mut dyn Progress) -> Result<Shopping, BuildError> {
-    let mut mistakes = Mistakes::default();
-    for Named { name, line } in recipe.packages.iter().chain([&recipe.kernel]) {
-        if index.package(name).is_none() {
-            mistakes.add(&recipe.file, (*line).max(1), format!("no package is named `{name}` in the suite"));
-        }
-    }
-    let own: Vec<String> = recipe.packages.iter().map(|named| named.name.clone()).collect();
-    if !recipe.ssh_keys.is_empty() && !own.iter().any(|name| name == "dropbear-bin") {
-        mistakes.add(&recipe.file, 1, "`ssh_keys` needs a server: add \"dropbear-bin\" to `packages`");
-    }
-    mistakes.or(())?;
-    let mut excluded: BTreeSet<String> = items(lists::EXCLUDED).map(|item| item.name.to_owned()).collect();
-    excluded.retain(|name| !own.contains(name));
-    excluded.extend(recipe.exclude.iter().cloned());
-    let wanted: Vec<String> = items(lists::PACKAGES).map(|item| item.name.to_owned()).chain(own).collect();
-    let chosen = resolve::resolve(index, &wanted, &excluded).context("choosing packages")?;
-    let firmware = index.package(LAB_UBOOT.0).cloned();
-    if firmware.is_none() {
-        progress.notice(&format!(
-            "the mirror has no package {}: the image cannot be tried in the lab",
-            LAB_UBOOT.0
-        ));
-    }
-    let system = chosen.into_iter().map(|(name, package)| (name, package.clone())).collect();
-    Ok(Shopping { system, kernel: kernel_package(index, &recipe.kernel.name)?.clone(), firmware })
-}
-
-/// The package with the kernel: `linux-image-arm64` only leads to it.
-fn kernel_package<'a>(index: &'a Index, name: &str) -> Result<&'a Package> {
-    let mut package = index.package(name).with_context(|| format!("no package is named `{name}`"))?;
-    for _ in 0..KERNEL_JUMPS_LIMIT {
-        let mut needs = package.depends.iter().flatten();
-        let Some(next) = needs.find(|need| need.name.starts_with("linux-image-")) else { return Ok(package) };
-        package = index
-            .package(&next.name)
-            .with_context(|| format!("{} needs {}, which is missing", package.name, next.name))?;
-    }
-    bail!("the package {name} leads to no kernel")
 }
 
 /// Unpacked packages.
@@ -238,6 +150,7 @@ fn kernel_package<'a>(index: &'a Index, name: &str) -> Result<&'a Package> {
 struct Pantry {
     system: Tree,
     kernel: Tree,
+    lab_uboot: Tree,
     firmware: Tree,
 }
 
@@ -276,7 +189,9 @@ fn unpack(shopping: &Shopping, downloads: &Downloads, progress: &mut dyn Progres
     for (name, tree) in unpacked.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
         if name == shopping.kernel.name {
             pantry.kernel = tree;
-        } else if shopping.firmware.as_ref().is_some_and(|firmware| firmware.name == name) {
+        } else if is(&shopping.lab_uboot, name) {
+            pantry.lab_uboot = tree;
+        } else if is(&shopping.firmware, name) {
             pantry.firmware = tree;
         } else {
             pantry.system.merge(tree);
@@ -288,9 +203,19 @@ fn unpack(shopping: &Shopping, downloads: &Downloads, progress: &mut dyn Progres
 fn unpack_one(package: &Package, shopping: &Shopping, downloads: &Downloads) -> Result<Tree> {
     let path = downloads.path(package.sha256);
     let content = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    let is_firmware = shopping.firmware.as_ref().is_some_and(|firmware| firmware.name == package.name);
-    let keep = |path: &str| if is_firmware { path == LAB_UBOOT.1 } else { !rules::is_dropped(path) };
+    let is_uboot = is(&shopping.lab_uboot, &package.name);
+    let is_firmware = is(&shopping.firmware, &package.name);
+    let keep = |path: &str| match (is_uboot, is_firmware) {
+        (true, _) => path == firmware::LAB_UBOOT.1,
+        (_, true) => firmware::is_wanted(path),
+        _ => !rules::is_dropped(path),
+    };
     deb::unpack(&package.name, &content, &keep).with_context(|| format!("unpacking {}", package.name))
+}
+
+/// Whether it is the package of that name, if it is one.
+fn is(package: &Option<Package>, name: &str) -> bool {
+    package.as_ref().is_some_and(|package| package.name == name)
 }
 
 /// The modules of the initramfs, and those of the system image: those and more.

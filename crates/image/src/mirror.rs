@@ -60,12 +60,14 @@ fn from_apt(
     progress: &mut dyn Progress,
 ) -> Result<Verified> {
     let mut reasons = Vec::new();
+    let mut components = vec!["main".to_owned()];
+    components.extend(recipe.firmware.as_ref().map(|firmware| firmware.component.clone()));
     for source in sources(apt) {
         let mirror = Mirror {
             url: source.url,
             keyring: recipe.keyring.clone(),
             suite: recipe.suite.clone(),
-            components: vec!["main".to_owned()],
+            components: components.clone(),
         };
         match verify(&mirror, downloads, progress) {
             Ok(Some(found)) => return Ok(found),

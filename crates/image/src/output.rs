@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use cluster::Digest;
-use cluster::manifest::{Artefact, MANIFEST_FILE, Manifest};
+use cluster::manifest::{Artefact, FIRMWARE_FOLDER, MANIFEST_FILE, Manifest};
 
 use crate::download::digest_of;
 
@@ -22,10 +22,13 @@ pub(crate) fn unchanged(out: &Path, key: Digest) -> Option<Manifest> {
     let manifest: Manifest = serde_json::from_slice(&fs::read(out.join(MANIFEST_FILE)).ok()?).ok()?;
     let artefacts =
         [&manifest.kernel, &manifest.initramfs, &manifest.system].into_iter().chain(&manifest.lab_uboot);
-    let whole = |artefact: &Artefact| {
-        fs::metadata(out.join(&artefact.file)).is_ok_and(|file| file.len() == artefact.bytes)
+    let whole = |folder: &Path, artefact: &Artefact| {
+        fs::metadata(folder.join(&artefact.file)).is_ok_and(|file| file.len() == artefact.bytes)
     };
-    artefacts.into_iter().all(whole).then(|| manifest.clone())
+    let firmware = out.join(FIRMWARE_FOLDER);
+    let all = artefacts.into_iter().all(|artefact| whole(out, artefact))
+        && manifest.firmware.iter().all(|artefact| whole(&firmware, artefact));
+    all.then_some(manifest)
 }
 
 /// A folder that is being written. Removed when dropped, unless it was kept.
@@ -62,6 +65,17 @@ impl Draft {
     /// The file cannot be written.
     pub(crate) fn write(&self, file: &str, content: &[u8]) -> Result<()> {
         fs::write(self.path(file), content).with_context(|| format!("writing {file}"))
+    }
+
+    /// Writes a file of a folder in the folder; the artefact has its name alone.
+    ///
+    /// # Errors
+    /// It cannot be written or read again.
+    pub(crate) fn write_below(&self, folder: &str, file: &str, content: &[u8]) -> Result<Artefact> {
+        fs::create_dir_all(self.path(folder)).with_context(|| format!("making {folder}"))?;
+        let path = format!("{folder}/{file}");
+        self.write(&path, content)?;
+        Ok(Artefact { file: file.to_owned(), ..self.artefact(&path)? })
     }
 
     /// Size and digest of a file that was written.
@@ -116,6 +130,7 @@ mod tests {
             initramfs: artefact.clone(),
             system: artefact,
             lab_uboot: None,
+            firmware: Vec::new(),
             packages: Vec::new(),
         }
     }

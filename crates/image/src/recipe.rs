@@ -34,6 +34,8 @@ pub(crate) struct Recipe {
     pub overlay: Option<PathBuf>,
     /// Public keys that may log in as root, as lines of `authorized_keys`.
     pub ssh_keys: Vec<String>,
+    /// The firmware for boards without a card, if there are any.
+    pub firmware: Option<Firmware>,
     /// Container images that every node has from the start.
     pub containers: Vec<Container>,
 }
@@ -49,6 +51,15 @@ pub(crate) struct Mirror {
     pub suite: String,
     /// The components, such as `main`.
     pub components: Vec<String>,
+}
+
+/// The firmware that boards without a card fetch. Never there unless it is asked for by name: it is not free software.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Firmware {
+    /// The package.
+    pub package: Named,
+    /// The component that it is in; asked of apt's mirror when the recipe names no mirror.
+    pub component: String,
 }
 
 /// A container image.
@@ -69,6 +80,8 @@ pub(crate) enum Container {
 
 /// The one architecture that the modules and the firmware in [`crate`] know.
 const ARCHITECTURE: &str = "arm64";
+/// The component of firmware that may be passed on but not changed.
+const FIRMWARE_COMPONENT: &str = "non-free-firmware";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 const KEYS: &[&str] = &[
     "name",
@@ -81,6 +94,7 @@ const KEYS: &[&str] = &[
     "ssh_keys",
     "mirrors",
     "kernel",
+    "firmware",
     "container",
 ];
 
@@ -109,6 +123,7 @@ impl Recipe {
             initramfs_modules,
             overlay: path(&mut reader, &top, "overlay"),
             ssh_keys: ssh_keys(&mut reader, &top),
+            firmware: firmware(&mut reader, &top),
             containers: containers(&mut reader, &top),
         };
         reader.finish(recipe)
@@ -170,6 +185,15 @@ fn kernel<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> (Named, Vec<Named>, V
     let default = Named { name: format!("linux-image-{ARCHITECTURE}"), line: 0 };
     let package = reader.text(&table, "package").unwrap_or(default);
     (package, reader.names(&table, "modules"), reader.names(&table, "initramfs_modules"))
+}
+
+fn firmware<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Option<Firmware> {
+    if !top.has("firmware") {
+        return None;
+    }
+    let table = reader.table(top, "firmware", &["package", "component"]);
+    let package = reader.required_text(&table, "package", "\"raspi-firmware\"")?;
+    Some(Firmware { package, component: word(reader, &table, "component", FIRMWARE_COMPONENT) })
 }
 
 fn ssh_keys<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Vec<String> {

@@ -116,24 +116,25 @@ fn key() -> SignedSecretKey {
 
 fn files(key: &SignedSecretKey) -> BTreeMap<String, Vec<u8>> {
     let mut files = BTreeMap::new();
-    let mut list = String::new();
-    for name in PACKAGES {
-        let content = format!("the package {name}").repeat(50).into_bytes();
-        list += &format!(
-            "Package: {name}\nVersion: 1\nFilename: pool/{name}.deb\nSize: {}\nSHA256: {}\n\n",
-            content.len(),
-            hex(&content)
-        );
-        files.insert(format!("/debian/pool/{name}.deb"), content);
+    let mut release =
+        "Suite: stable\nCodename: trixie\nDate: Sat, 06 Sep 2025 10:19:31 UTC\nSHA256:\n".to_owned();
+    for (component, packages) in [("main", &PACKAGES[..]), ("non-free-firmware", &["raspi-firmware"])] {
+        let mut list = String::new();
+        for name in packages {
+            let content = format!("the package {name}").repeat(50).into_bytes();
+            list += &format!(
+                "Package: {name}\nVersion: 1\nFilename: pool/{name}.deb\nSize: {}\nSHA256: {}\n\n",
+                content.len(),
+                hex(&content)
+            );
+            files.insert(format!("/debian/pool/{name}.deb"), content);
+        }
+        let mut packed = Vec::new();
+        liblzma::write::XzEncoder::new(&mut packed, 6).write_all(list.as_bytes()).unwrap();
+        let path = format!("{component}/binary-arm64/Packages.xz");
+        release += &format!(" {} {} {path}\n", hex(&packed), packed.len());
+        files.insert(format!("/debian/dists/trixie/{path}"), packed);
     }
-    let mut packed = Vec::new();
-    liblzma::write::XzEncoder::new(&mut packed, 6).write_all(list.as_bytes()).unwrap();
-    let release = format!(
-        "Suite: stable\nCodename: trixie\nDate: Sat, 06 Sep 2025 10:19:31 UTC\nSHA256:\n {} {} main/binary-arm64/Packages.xz\n",
-        hex(&packed),
-        packed.len()
-    );
-    files.insert("/debian/dists/trixie/main/binary-arm64/Packages.xz".into(), packed);
     let signed =
         CleartextSignedMessage::sign(rand::thread_rng(), &release, &**key, &Password::empty()).unwrap();
     let message = signed.to_armored_bytes(ArmorOptions::default()).unwrap();
@@ -259,6 +260,35 @@ fn a_missing_package_is_told_with_its_line() {
     let mirror = Mirror::start();
     let said = mirror.build("packages = [\"runc\",\n \"flying-carpet\"]");
     assert!(said.contains("image.toml:3: no package is named `flying-carpet`"), "{said}");
+}
+
+#[test]
+fn firmware_is_fetched_only_if_the_recipe_names_it_and_its_component() {
+    let mirror = Mirror::start();
+    let firmware = "/debian/pool/raspi-firmware.deb";
+    let recipe = |components: &str| {
+        format!(
+            "keyring = \"keys.gpg\"\n[firmware]\npackage = \"raspi-firmware\"\n[[mirrors]]\nurl = \"{}\"\n{components}",
+            mirror.url
+        )
+    };
+    mirror.build("");
+    assert!(mirror.requests(firmware).is_empty());
+    let said = mirror.build_recipe(&recipe(""));
+    assert!(said.contains("image.toml:3: ") && said.contains("`non-free-firmware`"), "{said}");
+    let said = mirror.build_recipe(&recipe("components = [\"main\", \"non-free-firmware\"]"));
+    assert!(said.contains("no Debian package"), "{said}");
+    assert_eq!(mirror.requests(firmware).len(), 1);
+}
+
+#[test]
+fn apt_s_mirror_is_asked_for_the_firmware_s_component() {
+    let mirror = Mirror::start();
+    fs::create_dir(mirror.path("apt")).unwrap();
+    fs::write(mirror.path("apt/sources.list"), format!("deb {} trixie main\n", mirror.url)).unwrap();
+    let said = mirror.build_recipe("keyring = \"keys.gpg\"\n[firmware]\npackage = \"raspi-firmware\"\n");
+    assert!(said.contains("no Debian package"), "{said}");
+    assert_eq!(mirror.requests("/debian/pool/raspi-firmware.deb").len(), 1);
 }
 
 #[test]

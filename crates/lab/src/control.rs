@@ -79,6 +79,8 @@ pub enum Answer {
 pub struct Status {
     /// The lab's name.
     pub name: String,
+    /// The directory of the image that it serves.
+    pub image: PathBuf,
     /// When the first node was powered on, milliseconds since 1970.
     pub powered_on_ms: u64,
     /// Whether the head runs.

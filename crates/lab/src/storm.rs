@@ -6,6 +6,7 @@
 
 mod client;
 mod dhcp;
+mod firmware;
 mod http;
 mod load;
 mod tftp;
@@ -17,10 +18,12 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use cluster::manifest::{MANIFEST_FILE, Manifest};
 use nix::sched::{CloneFlags, unshare};
 use serde::{Deserialize, Serialize};
 
-use self::client::Client;
+use self::client::{Client, End};
+use self::firmware::Sums;
 pub use self::load::Load;
 use crate::network::{self, ip};
 
@@ -41,8 +44,45 @@ pub enum Profile {
     Uboot,
     /// U-Boot with lwIP: no option 60, no windows, gives up sooner.
     UbootLwip,
-    /// Both by turns.
+    /// The ROM of a Pi 3 without a card: five tries, and what it loads from the head.
+    Pi3Rom,
+    /// The EEPROM of a Pi 4 without a card.
+    Pi4Eeprom,
+    /// All four by turns; both U-Boots if the image has no firmware.
     Mixed,
+}
+
+/// The boot loader of one client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loader {
+    Uboot,
+    UbootLwip,
+    Pi3Rom,
+    Pi4Eeprom,
+}
+
+impl Profile {
+    /// What the clients are, by turns.
+    ///
+    /// # Errors
+    /// They boot without a card, and the image has no firmware for that.
+    fn loaders(self, sums: &Sums) -> anyhow::Result<&'static [Loader]> {
+        let loaders: &[Loader] = match self {
+            Self::Uboot => &[Loader::Uboot],
+            Self::UbootLwip => &[Loader::UbootLwip],
+            Self::Pi3Rom => &[Loader::Pi3Rom],
+            Self::Pi4Eeprom => &[Loader::Pi4Eeprom],
+            Self::Mixed if !sums.has_firmware() => &[Loader::Uboot, Loader::UbootLwip],
+            Self::Mixed => &[Loader::Uboot, Loader::UbootLwip, Loader::Pi3Rom, Loader::Pi4Eeprom],
+        };
+        let cardless = loaders.iter().any(|loader| matches!(loader, Loader::Pi3Rom | Loader::Pi4Eeprom));
+        anyhow::ensure!(
+            !cardless || sums.has_firmware(),
+            "the image has no firmware for boards without a card: name its package in image.toml, as [firmware] with \
+             a line package = \"raspi-firmware\", and build the image anew"
+        );
+        Ok(loaders)
+    }
 }
 
 /// A storm to be.
@@ -65,6 +105,10 @@ pub struct Outcome {
     pub clients: u16,
     /// How many fetched everything.
     pub booted: usize,
+    /// How many Pi 3 ROMs nobody answered in their five tries: silent until their power is cut.
+    pub asleep: usize,
+    /// How many Pi 3 ROMs were answered too soon: silent until their power is cut.
+    pub locked_up: usize,
     /// Why clients started over, the most frequent first, with how often it happened.
     pub restarts: Vec<(String, usize)>,
     /// Seconds from a client's power-on to its last byte: half, 95 and 99 of a hundred were done by then.
@@ -105,20 +149,29 @@ impl Percentiles {
 ///
 /// # Errors
 /// The clients' network cannot be made. What goes wrong with a client is in the outcome.
-pub(crate) fn run(plan: Plan, head: u32) -> anyhow::Result<Outcome> {
+pub(crate) fn run(plan: Plan, head: u32, image: &Path) -> anyhow::Result<Outcome> {
+    let manifest = std::fs::read(image.join(MANIFEST_FILE)).context("reading the image's manifest")?;
+    let manifest: Manifest = serde_json::from_slice(&manifest).context("reading the image's manifest")?;
+    let sums = Sums::new(&manifest);
+    let loaders = plan.profile.loaders(&sums)?;
     let before = cpu_seconds(head);
     let began = Instant::now();
     // A thread can leave the namespace alone; those that it starts are where it is.
-    let clients = std::thread::spawn(move || unleash(plan));
+    let clients = std::thread::spawn(move || unleash(plan, loaders, Arc::new(sums)));
     let ends = clients.join().map_err(|_| anyhow::anyhow!("the clients' thread panicked"))??;
     let mut restarts = BTreeMap::<String, usize>::new();
-    let (mut seconds, mut bytes) = (Vec::new(), 0);
-    for end in ends {
-        if let Some(fetched) = end.fetched {
-            seconds.push(end.took.as_secs_f64());
-            bytes += fetched;
+    let (mut seconds, mut bytes, mut asleep, mut locked_up) = (Vec::new(), 0, 0, 0);
+    for Told { took, end, failures } in ends {
+        match end {
+            End::Booted(fetched) => {
+                seconds.push(took.as_secs_f64());
+                bytes += fetched;
+            }
+            End::Asleep => asleep += 1,
+            End::LockedUp => locked_up += 1,
+            End::GaveUp => {}
         }
-        for why in end.failures {
+        for why in failures {
             *restarts.entry(why).or_default() += 1;
         }
     }
@@ -127,6 +180,8 @@ pub(crate) fn run(plan: Plan, head: u32) -> anyhow::Result<Outcome> {
     Ok(Outcome {
         clients: plan.clients,
         booted: seconds.len(),
+        asleep,
+        locked_up,
         restarts,
         seconds: Percentiles::of(seconds),
         seconds_total: began.elapsed().as_secs_f64(),
@@ -136,14 +191,14 @@ pub(crate) fn run(plan: Plan, head: u32) -> anyhow::Result<Outcome> {
     })
 }
 
-/// A client that has everything, or has lost its patience.
-struct End {
+/// What a client tells at its end.
+struct Told {
     took: Duration,
-    fetched: Option<u64>,
+    end: End,
     failures: Vec<String>,
 }
 
-fn unleash(plan: Plan) -> anyhow::Result<Vec<End>> {
+fn unleash(plan: Plan, loaders: &[Loader], sums: Arc<Sums>) -> anyhow::Result<Vec<Told>> {
     plug_in(plan.head_late_ms > 0)?;
     let post = Arc::new(dhcp::Post::open("eth0")?);
     let (told, ends) = channel();
@@ -151,20 +206,16 @@ fn unleash(plan: Plan) -> anyhow::Result<Vec<End>> {
     let bridge = std::thread::spawn(move || connect(late));
     let began = Instant::now();
     for number in 1..=plan.clients {
-        let lwip = match plan.profile {
-            Profile::Uboot => false,
-            Profile::UbootLwip => true,
-            Profile::Mixed => number % 2 == 0,
-        };
-        let client = Client::new(number, lwip, post.clone());
+        let loader = loaders[usize::from(number - 1) % loaders.len()];
+        let client = Client::new(number, loader, post.clone(), sums.clone());
         let wait = Duration::from_millis(plan.spread_ms * u64::from(number - 1) / u64::from(plan.clients));
         let told = told.clone();
         let body = move || {
             std::thread::sleep(wait.saturating_sub(began.elapsed()));
             let powered_on = Instant::now();
-            let (fetched, failures) = client.boot(powered_on + Duration::from_secs(PATIENCE_SECS));
+            let (end, failures) = client.boot(powered_on + Duration::from_secs(PATIENCE_SECS));
             // The receiver waits for every client.
-            let _ = told.send(End { took: powered_on.elapsed(), fetched, failures });
+            let _ = told.send(Told { took: powered_on.elapsed(), end, failures });
         };
         std::thread::Builder::new().stack_size(STACK_BYTES).spawn(body).context("starting a client")?;
     }

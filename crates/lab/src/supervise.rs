@@ -5,6 +5,7 @@
 
 use std::io::{BufRead, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -104,6 +105,7 @@ struct Event {
 /// Head and boards.
 struct Rack {
     name: String,
+    image: PathBuf,
     head: Head,
     boards: Vec<Board>,
     powered_on_ms: u64,
@@ -115,7 +117,8 @@ impl Rack {
         let firmware = spec.firmware()?;
         let make = |number| Board::new(spec, number, &firmware);
         let boards = (1..=spec.nodes).map(make).collect::<anyhow::Result<Vec<_>>>()?;
-        let mut rack = Self { name: spec.place.name().to_owned(), head, boards, powered_on_ms: now_ms() };
+        let (name, image) = (spec.place.name().to_owned(), spec.image.clone());
+        let mut rack = Self { name, image, head, boards, powered_on_ms: now_ms() };
         rack.boards.iter_mut().try_for_each(Board::power_on)?;
         Ok(rack)
     }
@@ -162,6 +165,7 @@ impl Rack {
         };
         Status {
             name: self.name.clone(),
+            image: self.image.clone(),
             powered_on_ms: self.powered_on_ms,
             head_runs: self.head.runs(),
             head_process: self.head.process(),
@@ -206,10 +210,10 @@ fn serve(mut peer: &UnixStream, events: &SyncSender<Event>) {
     }
 }
 
-/// Takes minutes and needs no more of the rack than its head's process.
+/// Takes minutes and needs no more of the rack than its head's process and its image.
 fn brew(plan: storm::Plan, events: &SyncSender<Event>) -> anyhow::Result<storm::Outcome> {
     match hand_on(Request::Status, events)? {
-        Answer::Status(status) => storm::run(plan, status.head_process),
+        Answer::Status(status) => storm::run(plan, status.head_process, &status.image),
         other => anyhow::bail!("the lab answered something else: {other:?}"),
     }
 }

@@ -8,5 +8,6 @@
 pub mod arp;
 pub mod dhcp;
 pub mod dns;
+pub mod firmware;
 pub mod pxelinux;
 pub mod tftp;

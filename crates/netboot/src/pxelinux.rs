@@ -13,13 +13,13 @@ pub const PATH_LIMIT: usize = 127;
 /// Hex digits of an image's digest in its files' names.
 const IMAGE_DIGITS: usize = 16;
 
-/// A boot plan cannot be written as a boot configuration.
+/// A boot plan cannot be written so that a boot loader passes it on.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Unwritable {
-    /// U-Boot would expand, cut or misread the value.
+    /// A boot loader would expand, cut or misread the value.
     #[error(
-        "the {what} of the boot plan holds {character:?}, which U-Boot does not pass on: use printable ASCII \
-         without `$`, `\\` and `'`"
+        "the {what} of the boot plan holds {character:?}, which boot loaders do not pass on: use printable \
+         ASCII without `$`, `\\` and `'`"
     )]
     Character {
         /// Which value.
@@ -27,8 +27,8 @@ pub enum Unwritable {
         /// The first such character.
         character: char,
     },
-    /// The value is empty or too long for U-Boot.
-    #[error("the {what} of the boot plan has {bytes} bytes; U-Boot takes 1 to {limit}")]
+    /// The value is empty or too long.
+    #[error("the {what} of the boot plan has {bytes} bytes; boot loaders take 1 to {limit}")]
     Length {
         /// Which value.
         what: &'static str,
@@ -69,17 +69,23 @@ fn image_path(system: &Digest, file: &str) -> String {
 /// # Errors
 /// Where a value holds what U-Boot would expand (`$`), take as the end of the line, or cut.
 pub fn render(plan: &BootPlan) -> Result<String, Unwritable> {
-    let command_line = plan.command_line();
     check_path("kernel path", &plan.kernel)?;
     check_path("initramfs path", &plan.initramfs)?;
-    check_length("command line", &command_line, COMMAND_LINE_LIMIT - 1)?;
-    // U-Boot expands `${...}` in APPEND, and `\` and `'` take part in that.
-    check_characters("command line", &command_line, |c| matches!(c, ' '..='~') && !"$\\'".contains(c))?;
+    let command_line = command_line(plan)?;
     let mut text = String::from("# fledermaus\ndefault fledermaus\ntimeout 1\n\nlabel fledermaus\n");
     for (key, value) in [("kernel", &plan.kernel), ("initrd", &plan.initramfs), ("append", &command_line)] {
         writeln!(text, "  {key} {value}").expect("a String takes everything");
     }
     Ok(text)
+}
+
+/// The kernel's command line, if every boot loader passes it on as it is.
+pub(crate) fn command_line(plan: &BootPlan) -> Result<String, Unwritable> {
+    let command_line = plan.command_line();
+    check_length("command line", &command_line, COMMAND_LINE_LIMIT - 1)?;
+    // U-Boot expands `${...}` in APPEND, and `\` and `'` take part in that.
+    check_characters("command line", &command_line, |c| matches!(c, ' '..='~') && !"$\\'".contains(c))?;
+    Ok(command_line)
 }
 
 /// Understands a requested file name. `None` is to be answered by ERROR 1 at once: U-Boot tries a dozen names
@@ -108,12 +114,12 @@ fn is_image(digits: &str) -> bool {
 }
 
 /// A path is a word: U-Boot takes `#` in it as the name of a FIT configuration.
-fn check_path(what: &'static str, path: &str) -> Result<(), Unwritable> {
+pub(crate) fn check_path(what: &'static str, path: &str) -> Result<(), Unwritable> {
     check_length(what, path, PATH_LIMIT)?;
     check_characters(what, path, |c| c.is_ascii_alphanumeric() || "._-/".contains(c))
 }
 
-fn check_length(what: &'static str, value: &str, limit: usize) -> Result<(), Unwritable> {
+pub(crate) fn check_length(what: &'static str, value: &str, limit: usize) -> Result<(), Unwritable> {
     let bytes = value.len();
     if (1..=limit).contains(&bytes) { Ok(()) } else { Err(Unwritable::Length { what, bytes, limit }) }
 }
@@ -126,7 +132,7 @@ fn check_characters(what: &'static str, value: &str, allowed: fn(char) -> bool) 
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::net::Ipv4Addr;
 
     use cluster::BootToken;
@@ -135,7 +141,8 @@ mod tests {
 
     use super::*;
 
-    fn plan() -> BootPlan {
+    /// A plan without faults.
+    pub(crate) fn plan() -> BootPlan {
         let token = BootToken::new([0xab; 16]);
         let system = Digest([7; 32]);
         BootPlan {

@@ -1,8 +1,11 @@
-//! The image that is served: checked once at start, the small files held in memory.
+//! The image that is served: checked once at start, the small files held in memory, the others open.
+
+mod firmware;
 
 use std::fs::File;
-use std::io::Read;
+use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,6 +13,10 @@ use anyhow::{Context, bail};
 use cluster::Digest;
 use cluster::manifest::{Artefact, MANIFEST_FILE, Manifest};
 use sha2::{Digest as _, Sha256};
+
+pub(crate) use self::firmware::Firmware;
+#[cfg(test)]
+pub(crate) use self::firmware::tests::firmware;
 
 /// The largest kernel or initramfs that is held in memory, in bytes.
 const MEMORY_LIMIT: u64 = 256 * 1024 * 1024;
@@ -19,6 +26,8 @@ const MEMORY_LIMIT: u64 = 256 * 1024 * 1024;
 pub(crate) struct Image {
     pub(crate) kernel: Arc<[u8]>,
     pub(crate) initramfs: Arc<[u8]>,
+    /// What boards without a card fetch.
+    pub(crate) firmware: Arc<Firmware>,
     /// The system image. It stays open: an image that is composed anew into the same directory is another file,
     /// and its bytes must not be served under this one's digest.
     pub(crate) system: Arc<File>,
@@ -40,14 +49,10 @@ impl Image {
             serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
         let kernel = load(directory, &manifest.kernel)?;
         let initramfs = load(directory, &manifest.initramfs)?;
-        let system = place(directory, &manifest.system)?;
-        let mut file = File::open(&system).with_context(|| format!("opening {}", system.display()))?;
-        let mut hash = Sha256::new();
-        let bytes =
-            std::io::copy(&mut file, &mut hash).with_context(|| format!("reading {}", system.display()))?;
-        verify(&system, &manifest.system, bytes, hash.finalize().into())?;
-        let (system_sha256, system_bytes) = (manifest.system.sha256, bytes);
-        Ok(Self { kernel, initramfs, system: Arc::new(file), system_sha256, system_bytes })
+        let firmware = Arc::new(Firmware::open(directory, &manifest)?);
+        let system = Arc::new(open_verified(directory, &manifest.system)?);
+        let (system_sha256, system_bytes) = (manifest.system.sha256, manifest.system.bytes);
+        Ok(Self { kernel, initramfs, firmware, system, system_sha256, system_bytes })
     }
 }
 
@@ -62,12 +67,30 @@ impl Image {
 fn load(directory: &Path, artefact: &Artefact) -> anyhow::Result<Arc<[u8]>> {
     let path = place(directory, artefact)?;
     let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-    let mut content = Vec::new();
-    file.take(MEMORY_LIMIT)
-        .read_to_end(&mut content)
-        .with_context(|| format!("reading {}", path.display()))?;
-    verify(&path, artefact, content.len() as u64, Sha256::digest(&content).into())?;
-    Ok(content.into())
+    let bytes = file.metadata().with_context(|| format!("looking at {}", path.display()))?.len();
+    if bytes > MEMORY_LIMIT {
+        bail!("{} has {bytes} bytes; at most {MEMORY_LIMIT} are held in memory", path.display());
+    }
+    let content = read_whole(&file, bytes as usize).with_context(|| format!("reading {}", path.display()))?;
+    verify(&path, artefact, bytes, Sha256::digest(&content).into())?;
+    Ok(content)
+}
+
+/// Reads in place: a vector first would take the file's size twice.
+fn read_whole(file: &File, bytes: usize) -> io::Result<Arc<[u8]>> {
+    let mut content: Arc<[u8]> = std::iter::repeat_n(0, bytes).collect();
+    file.read_exact_at(Arc::get_mut(&mut content).expect("nobody else has it yet"), 0)?;
+    Ok(content)
+}
+
+/// Opens a file and verifies it; holds nothing of it in memory.
+fn open_verified(directory: &Path, artefact: &Artefact) -> anyhow::Result<File> {
+    let path = place(directory, artefact)?;
+    let mut file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+    let mut hash = Sha256::new();
+    let bytes = std::io::copy(&mut file, &mut hash).with_context(|| format!("reading {}", path.display()))?;
+    verify(&path, artefact, bytes, hash.finalize().into())?;
+    Ok(file)
 }
 
 /// A manifest names files of its own directory, nothing else.

@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use self::keeper::{Job, Keeper};
 use self::stack::Stack;
-use self::state::State;
+use self::state::{Served, State};
 use crate::artefacts::Image;
 use crate::config::{Resolved, Settings};
 use crate::files::Files;
@@ -119,11 +119,20 @@ impl Head {
             if let Some(mac) = neighbour {
                 state.meet(mac, client);
             }
-            state.boot_file(&name, client)
+            match netboot::firmware::asked(&name) {
+                Some(asked) => state.firmware_file(asked, client),
+                None => state.boot_file(&name, client).map(Served::Held),
+            }
         });
-        if let Some(file) = ours.await.flatten() {
-            return Some(file);
+        match ours.await.flatten() {
+            Some(Served::Held(file)) => Some(file),
+            Some(Served::Firmware(name)) => self.firmware(name).await,
+            None => self.own_file(path).await,
         }
+    }
+
+    /// A file of the operator's.
+    async fn own_file(&self, path: String) -> Option<BootFile> {
         let files = self.files.clone()?;
         let bytes = tokio::task::spawn_blocking(move || files.read(&path)).await.ok().flatten()?;
         Some(BootFile { bytes, node: None })
@@ -132,6 +141,14 @@ impl Head {
     /// The operator's own files.
     pub(crate) fn files(&self) -> Option<&Files> {
         self.files.as_ref()
+    }
+
+    /// A file of the firmware, read beside the state's task: a disk may be slow, and DHCP must not wait for it.
+    async fn firmware(&self, name: String) -> Option<BootFile> {
+        let firmware = self.image.firmware.clone();
+        let read = tokio::task::spawn_blocking(move || firmware.read(&name)).await.ok()?;
+        let read = read.inspect_err(|error| tracing::error!("reading the image's firmware: {error}"));
+        read.ok().flatten().map(|bytes| BootFile { bytes, node: None })
     }
 
     /// Notes how a transfer goes. Does not wait: a note is lost when the head is that busy.

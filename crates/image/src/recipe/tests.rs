@@ -14,6 +14,7 @@ fn an_empty_recipe_is_complete() {
     assert_eq!(recipe.suite, "trixie");
     assert_eq!(recipe.kernel.name, "linux-image-arm64");
     assert!(recipe.mirrors.is_empty());
+    assert_eq!(recipe.firmware, None, "what is not free is asked for by name");
 }
 
 #[test]
@@ -62,6 +63,15 @@ url = \"ftp://x/debian\"
 fn broken_toml_is_told_with_its_line() {
     let said = parse("name = \"a\"\nsuite = \n").expect_err("mistake");
     assert!(said.starts_with("dir/image.toml:2: "), "{said}");
+}
+
+#[test]
+fn firmware_is_asked_for_by_its_package_and_has_a_component() {
+    let recipe = parse("[firmware]\npackage = \"raspi-firmware\"").expect("valid");
+    let firmware = recipe.firmware.expect("asked for");
+    assert_eq!((&*firmware.package.name, &*firmware.component), ("raspi-firmware", "non-free-firmware"));
+    let said = parse("[firmware]").expect_err("a mistake");
+    assert!(said.contains("image.toml:1: ") && said.contains("raspi-firmware"), "{said}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use cluster::phase::{Event, Phase, Step};
 use cluster::plan::NodePlan;
 use cluster::report::Report;
 
-use super::{dhcp, http, tftp};
+use super::{Loader, dhcp, firmware, http, tftp};
 
 /// How long a boot script waits before it starts over after a failure.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -18,36 +18,77 @@ const PAUSE: Duration = Duration::from_secs(2);
 pub(super) struct Client {
     number: u16,
     mac: Mac,
-    lwip: bool,
+    loader: Loader,
     post: Arc<dhcp::Post>,
+    sums: Arc<firmware::Sums>,
+}
+
+/// What came of a client's patience.
+pub(super) enum End {
+    /// It has everything: so many bytes.
+    Booted(u64),
+    /// It lost its patience.
+    GaveUp,
+    /// Its ROM was not answered in its five tries, and is silent until its power is cut.
+    Asleep,
+    /// Its ROM was answered too soon, and is silent until its power is cut.
+    LockedUp,
+}
+
+/// Why a boot ended too soon.
+#[derive(Debug)]
+pub(super) enum Setback {
+    /// Because of this; the client starts over.
+    Again(String),
+    /// As [`End::Asleep`].
+    Asleep,
+    /// As [`End::LockedUp`].
+    LockedUp,
+}
+
+impl From<String> for Setback {
+    fn from(why: String) -> Self {
+        Self::Again(why)
+    }
 }
 
 impl Client {
-    pub(super) fn new(number: u16, lwip: bool, post: Arc<dhcp::Post>) -> Self {
+    pub(super) fn new(number: u16, loader: Loader, post: Arc<dhcp::Post>, sums: Arc<firmware::Sums>) -> Self {
         let [high, low] = number.to_be_bytes();
         // A Raspberry Pi's, so that the head takes it for one.
-        Self { number, mac: Mac([0xb8, 0x27, 0xeb, 0xff, high, low]), lwip, post }
+        Self { number, mac: Mac([0xb8, 0x27, 0xeb, 0xff, high, low]), loader, post, sums }
     }
 
-    /// Boots, starting over after a failure as a boot script does, until `limit`. The bytes that it fetched, unless it
-    /// never got through, and why it started over, each time.
-    pub(super) fn boot(&self, limit: Instant) -> (Option<u64>, Vec<String>) {
+    /// Boots, starting over after a failure as its boot loader does, until `limit`. How it ended, and why it started
+    /// over, each time.
+    pub(super) fn boot(&self, limit: Instant) -> (End, Vec<String>) {
         let mut failures = Vec::new();
         loop {
             match self.attempt(limit) {
-                Ok(fetched) => return (Some(fetched), failures),
-                Err(why) => failures.push(why),
+                Ok(fetched) => return (End::Booted(fetched), failures),
+                Err(Setback::Again(why)) => failures.push(why),
+                Err(Setback::Asleep) => return (End::Asleep, failures),
+                Err(Setback::LockedUp) => return (End::LockedUp, failures),
             }
             if Instant::now() + PAUSE >= limit {
-                return (None, failures);
+                return (End::GaveUp, failures);
             }
             std::thread::sleep(PAUSE);
         }
     }
 
-    fn attempt(&self, limit: Instant) -> Result<u64, String> {
-        let lease = self.post.lease(self.number, self.mac, self.lwip, limit)?;
-        let options = if self.lwip { tftp::LWIP } else { tftp::LEGACY };
+    fn attempt(&self, limit: Instant) -> Result<u64, Setback> {
+        let started = match self.loader {
+            Loader::Uboot => return Ok(self.by_uboot(false, tftp::LEGACY, limit)?),
+            Loader::UbootLwip => return Ok(self.by_uboot(true, tftp::LWIP, limit)?),
+            Loader::Pi3Rom => firmware::pi_3(&self.post, self.mac, &self.sums, limit)?,
+            Loader::Pi4Eeprom => firmware::pi_4(&self.post, self.mac, &self.sums, limit)?,
+        };
+        Ok(started.bytes + self.as_node(started.address, &started.plan)?)
+    }
+
+    fn by_uboot(&self, lwip: bool, options: tftp::Options, limit: Instant) -> Result<u64, String> {
+        let lease = self.post.lease(self.number, self.mac, lwip, limit)?;
         let get = |path: &str, keep| tftp::get(lease.address, lease.server, path, options, keep);
         let name = format!("pxelinux.cfg/01-{}", self.mac.to_string().replace(':', "-"));
         let configuration = String::from_utf8_lossy(&get(&name, true)?.kept).into_owned();

@@ -1,4 +1,5 @@
-//! The clients' DHCP: one socket for all, as they share the interface; replies go to whom they are for by `xid`.
+//! The clients' DHCP: one socket for all, as they share the interface; replies go to whom they are for by their
+//! hardware address: every Pi 3 has the same `xid`.
 //!
 //! A second reading of RFC 2131, on purpose: the head's own codec would share its mistakes.
 
@@ -26,10 +27,12 @@ const FIRST_XID: u32 = 0x5700_0000;
 /// What the kernel keeps for all clients until we read it, in bytes.
 const BUFFER_BYTES: usize = 8 << 20;
 
-const DISCOVER: u8 = 1;
-const OFFER: u8 = 2;
-const REQUEST: u8 = 3;
-const ACK: u8 = 5;
+pub(super) const DISCOVER: u8 = 1;
+pub(super) const OFFER: u8 = 2;
+pub(super) const REQUEST: u8 = 3;
+pub(super) const ACK: u8 = 5;
+/// Option 43 as a Pi 3 wants it: discovery control, a prompt, and a menu with the one entry that it looks for.
+const PI_BOOT: &[u8] = b"\x06\x01\x03\x0a\x04\x00PXE\x09\x14\x00\x00\x11Raspberry Pi Boot\xff";
 
 /// An address, and where to boot from.
 #[derive(Clone, Copy, Debug)]
@@ -42,14 +45,16 @@ pub(super) struct Lease {
 /// The socket of all clients.
 pub(super) struct Post {
     socket: UdpSocket,
-    waiting: Arc<Mutex<HashMap<u32, SyncSender<Reply>>>>,
+    waiting: Arc<Mutex<HashMap<Mac, SyncSender<Reply>>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Reply {
+pub(super) struct Reply {
     kind: u8,
-    lease: Lease,
-    server_id: [u8; 4],
+    pub(super) lease: Lease,
+    pub(super) server_id: [u8; 4],
+    /// Whether option 43 says what the firmware of a Pi looks for.
+    pub(super) pi_boot: bool,
 }
 
 impl Post {
@@ -64,14 +69,14 @@ impl Post {
             .context("binding to the cable")?;
         // As much as the kernel allows.
         let _ = setsockopt(&socket.as_fd(), sockopt::RcvBuf, &BUFFER_BYTES);
-        let waiting = Arc::new(Mutex::new(HashMap::<u32, SyncSender<Reply>>::new()));
+        let waiting = Arc::new(Mutex::new(HashMap::<Mac, SyncSender<Reply>>::new()));
         let (heard, sorter) = (socket.try_clone()?, waiting.clone());
         std::thread::spawn(move || {
             let mut buffer = [0; 1_500];
             while let Ok(length) = heard.recv(&mut buffer) {
-                let Some((xid, reply)) = parse(&buffer[..length]) else { continue };
+                let Some((mac, reply)) = parse(&buffer[..length]) else { continue };
                 let all = sorter.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(client) = all.get(&xid) {
+                if let Some(client) = all.get(&mac) {
                     // A client that has more replies waiting than it can use loses the rest.
                     let _ = client.try_send(reply);
                 }
@@ -86,8 +91,7 @@ impl Post {
     /// Nobody answered in time.
     pub(super) fn lease(&self, number: u16, mac: Mac, lwip: bool, limit: Instant) -> Result<Lease, String> {
         let xid = FIRST_XID + u32::from(number);
-        let (told, replies) = sync_channel(8);
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(xid, told);
+        let replies = self.listen(mac);
         let (mut wait, own) = if lwip { (LWIP_WAIT, LWIP_LIMIT) } else { (FIRST_WAIT, LEGACY_LIMIT) };
         let limit = limit.min(Instant::now() + own);
         while Instant::now() < limit {
@@ -97,6 +101,13 @@ impl Post {
             wait = if lwip { wait * 2 } else { (wait * 2).min(LAST_WAIT) };
         }
         Err("no DHCP server answered".to_owned())
+    }
+
+    /// What is answered to a client from now on.
+    pub(super) fn listen(&self, mac: Mac) -> Receiver<Reply> {
+        let (told, replies) = sync_channel(8);
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(mac, told);
+        replies
     }
 
     fn try_once(
@@ -114,13 +125,18 @@ impl Post {
         Ok(hear(replies, ACK, until.max(Instant::now() + wait)).map(|ack| ack.lease))
     }
 
-    fn send(&self, packet: &[u8]) -> Result<(), String> {
+    /// Broadcasts a packet.
+    ///
+    /// # Errors
+    /// The network is gone.
+    pub(super) fn send(&self, packet: &[u8]) -> Result<(), String> {
         let sent = self.socket.send_to(packet, SocketAddrV4::new(Ipv4Addr::BROADCAST, 67));
         sent.map(drop).map_err(|error| format!("sending DHCP: {error}"))
     }
 }
 
-fn hear(replies: &Receiver<Reply>, kind: u8, until: Instant) -> Option<Reply> {
+/// The next reply of that kind, if it comes in time.
+pub(super) fn hear(replies: &Receiver<Reply>, kind: u8, until: Instant) -> Option<Reply> {
     loop {
         match replies.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(reply) if reply.kind == kind => return Some(reply),
@@ -130,35 +146,43 @@ fn hear(replies: &Receiver<Reply>, kind: u8, until: Instant) -> Option<Reply> {
     }
 }
 
-/// A request, RFC 2131 figure 1.
 fn packet(kind: u8, xid: u32, mac: Mac, lwip: bool, offer: Option<&Reply>) -> Vec<u8> {
+    let mut options = Vec::new();
+    if let Some(offer) = offer {
+        options.extend([50, 4]);
+        options.extend(offer.lease.address.octets());
+        options.extend([54, 4]);
+        options.extend(offer.server_id);
+    }
+    if !lwip {
+        options.extend([60, 12]);
+        options.extend(b"U-Boot.armv8");
+        options.extend([93, 2, 0, 0x16]);
+    }
+    options.extend([55, 5, 1, 3, 6, 15, 67]);
+    frame(kind, xid, mac, &options)
+}
+
+/// A request with the given options, RFC 2131 figure 1.
+pub(super) fn frame(kind: u8, xid: u32, mac: Mac, options: &[u8]) -> Vec<u8> {
     let mut packet = vec![0; 236];
     packet[..4].copy_from_slice(&[1, 1, 6, 0]);
     packet[4..8].copy_from_slice(&xid.to_be_bytes());
     packet[28..34].copy_from_slice(&mac.0);
     packet.extend([0x63, 0x82, 0x53, 0x63, 53, 1, kind]);
-    if let Some(offer) = offer {
-        packet.extend([50, 4]);
-        packet.extend(offer.lease.address.octets());
-        packet.extend([54, 4]);
-        packet.extend(offer.server_id);
-    }
-    if !lwip {
-        packet.extend([60, 12]);
-        packet.extend(b"U-Boot.armv8");
-        packet.extend([93, 2, 0, 0x16]);
-    }
-    packet.extend([55, 5, 1, 3, 6, 15, 67, 255]);
+    packet.extend(options);
+    packet.push(255);
     packet.resize(packet.len().max(300), 0);
     packet
 }
 
-fn parse(packet: &[u8]) -> Option<(u32, Reply)> {
+/// A reply, and whom it is for.
+fn parse(packet: &[u8]) -> Option<(Mac, Reply)> {
     let four = |at: usize| packet.get(at..at + 4)?.first_chunk::<4>().copied();
     if packet.first() != Some(&2) || four(236)? != [0x63, 0x82, 0x53, 0x63] {
         return None;
     }
-    let (mut kind, mut server_id) = (0, [0; 4]);
+    let (mut kind, mut server_id, mut pi_boot) = (0, [0; 4], false);
     let mut rest = packet.get(240..)?;
     while let [code, tail @ ..] = rest {
         match code {
@@ -170,6 +194,7 @@ fn parse(packet: &[u8]) -> Option<(u32, Reply)> {
                 match code {
                     53 => kind = *value.first()?,
                     54 => server_id = *value.first_chunk()?,
+                    43 => pi_boot = value == PI_BOOT,
                     _ => {}
                 }
                 rest = tail;
@@ -177,7 +202,8 @@ fn parse(packet: &[u8]) -> Option<(u32, Reply)> {
         }
     }
     let lease = Lease { address: four(16)?.into(), server: four(20)?.into() };
-    Some((u32::from_be_bytes(four(4)?), Reply { kind, lease, server_id }))
+    let mac = Mac(*packet.get(28..)?.first_chunk()?);
+    Some((mac, Reply { kind, lease, server_id, pi_boot }))
 }
 
 #[cfg(test)]
@@ -190,9 +216,13 @@ mod tests {
         reply[0] = 2;
         reply[16..20].copy_from_slice(&[10, 78, 128, 9]);
         reply[20..24].copy_from_slice(&[10, 78, 0, 1]);
-        let (xid, heard) = parse(&reply).expect("a reply");
-        assert_eq!((xid, heard.kind), (7, OFFER));
+        let (mac, heard) = parse(&reply).expect("a reply");
+        assert_eq!((mac, heard.kind, heard.pi_boot), (Mac([1; 6]), OFFER, false));
         assert_eq!(heard.lease.address, Ipv4Addr::new(10, 78, 128, 9));
+        reply.truncate(243);
+        reply.extend([43, PI_BOOT.len() as u8]);
+        reply.extend(PI_BOOT);
+        assert!(parse(&reply).is_some_and(|(_, reply)| reply.pi_boot));
         for length in 0..242 {
             assert!(parse(&reply[..length]).is_none_or(|(_, reply)| reply.kind == 0), "{length}");
         }

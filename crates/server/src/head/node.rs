@@ -1,6 +1,7 @@
 //! One node as the head keeps it: what is remembered on disk, and what only this run knows.
 
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 use cluster::phase::{Event, Phase, Step};
 use cluster::report::{Action, Order};
@@ -32,6 +33,9 @@ pub(crate) struct Remembered {
     pub(crate) ready_at_ms: Option<u64>,
     /// SHA-256 of this boot's token: who reads the store does not get in.
     pub(crate) token_hash: Option<cluster::Digest>,
+    /// SHA-256 of the token that firmware was given for the boot it begins. It becomes this boot's when it is first used.
+    #[serde(default)]
+    pub(crate) offered_hash: Option<cluster::Digest>,
     /// The user data of this boot was fetched and run; it is not served again.
     pub(crate) user_data_done: bool,
     pub(crate) reboot: Reboot,
@@ -55,6 +59,17 @@ pub(crate) struct Node {
     pub(crate) orders: Vec<Order>,
     /// After an order failed, none is given before this, milliseconds since 1970.
     pub(crate) rest_until_ms: u64,
+    /// The boot that the board's own firmware carries out, until the node speaks.
+    pub(crate) firmware: Option<FirmwareBoot>,
+}
+
+/// A boot without a card, from the first file that tells it from a look at the network to the node's first word.
+#[derive(Clone, Debug)]
+pub(crate) struct FirmwareBoot {
+    /// When it began, milliseconds since 1970.
+    pub(crate) since_ms: u64,
+    /// `cmdline.txt` as it was given once: whoever asks again gets the same.
+    pub(crate) command_line: Option<Arc<[u8]>>,
 }
 
 impl Node {
@@ -67,6 +82,7 @@ impl Node {
             boot_began_ms: None,
             ready_at_ms: None,
             token_hash: None,
+            offered_hash: None,
             user_data_done: false,
             reboot: Reboot::No,
             next_order: 1,
@@ -88,20 +104,59 @@ impl Node {
             heard_ms: 0,
             orders: Vec::new(),
             rest_until_ms: 0,
+            firmware: None,
         }
     }
 
     /// Begins a new boot, unless the one that is known has not come to its kernel yet: U-Boot asks several
     /// times. Returns whether it began.
     pub(crate) fn begin_boot(&mut self, now_ms: u64) -> bool {
-        let young = self.latest.as_ref().is_some_and(|(phase, ..)| *phase <= Phase::Plan);
-        if self.kept.boot > 0 && young {
+        if self.is_young() && self.firmware.is_none() {
             return false;
         }
+        self.begin_timeline(now_ms);
+        self.begin_life();
+        true
+    }
+
+    /// Begins a boot by firmware, unless one is under way. Returns whether it began. The node's last life goes on: only
+    /// who uses the new token has proved that it booted.
+    pub(crate) fn begin_firmware_boot(&mut self, now_ms: u64) -> bool {
+        if self.firmware.as_ref().is_some_and(|boot| now_ms < boot.since_ms + BOOT_LIMIT_MS) {
+            return false;
+        }
+        if !self.is_young() || self.firmware.is_some() {
+            self.begin_timeline(now_ms);
+        }
+        self.firmware = Some(FirmwareBoot { since_ms: now_ms, command_line: None });
+        true
+    }
+
+    /// The token that firmware was given is used: the boot that it began is the node's.
+    pub(crate) fn settle(&mut self) {
+        let token_hash = self.kept.offered_hash;
+        self.begin_life();
+        self.kept.token_hash = token_hash;
+    }
+
+    /// Whether the boot has not come to its kernel yet.
+    fn is_young(&self) -> bool {
+        self.kept.boot > 0 && self.latest.as_ref().is_some_and(|(phase, ..)| *phase <= Phase::Plan)
+    }
+
+    fn begin_timeline(&mut self, now_ms: u64) {
         self.kept.boot += 1;
         self.kept.boot_began_ms = Some(now_ms);
+        self.latest = None;
+        let oldest = self.oldest_boot();
+        self.timeline.retain(|line| line.boot >= oldest);
+    }
+
+    /// Forgets the last life: its token, what it said and what it was told.
+    fn begin_life(&mut self) {
         self.kept.ready_at_ms = None;
         self.kept.token_hash = None;
+        self.kept.offered_hash = None;
         self.kept.user_data_done = false;
         if self.kept.reboot == Reboot::Wanted {
             self.kept.reboot = Reboot::No;
@@ -109,10 +164,7 @@ impl Node {
         self.facts = None;
         self.orders.clear();
         self.rest_until_ms = 0;
-        self.latest = None;
-        let oldest = self.kept.boot.saturating_sub(BOOTS_KEPT - 1);
-        self.timeline.retain(|line| line.boot >= oldest);
-        true
+        self.firmware = None;
     }
 
     /// Whether the node is on its way to Ready.

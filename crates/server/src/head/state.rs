@@ -5,6 +5,7 @@ mod address;
 mod asked;
 mod bearer;
 mod boot;
+mod firmware;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use cluster::{BootToken, Mac, NodeName, Phase};
 use netboot::dhcp::{self, Leases};
 use netboot::dns::Zone;
 
+pub(super) use self::firmware::Served;
 use super::node::Node;
 use super::stack::Stack;
 use crate::artefacts::Image;

@@ -12,8 +12,9 @@ use crate::head::node::Node;
 use crate::user_data::Facts;
 
 impl State {
-    pub(in crate::head) fn user_data_of(&self, token: &BootToken, client: Ipv4Addr) -> Option<UserData> {
-        let node = self.nodes.get(&self.bearer(token, client)?)?;
+    pub(in crate::head) fn user_data_of(&mut self, token: &BootToken, client: Ipv4Addr) -> Option<UserData> {
+        let mac = self.bearer(token, client)?;
+        let node = self.nodes.get(&mac)?;
         (!node.kept.user_data_done).then(|| self.user_data(node))
     }
 

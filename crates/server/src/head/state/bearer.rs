@@ -6,16 +6,26 @@ use cluster::{BootToken, Digest, Mac};
 use sha2::{Digest as _, Sha256};
 
 use super::State;
+use crate::head::node::Node;
 use crate::store::Write;
 
 impl State {
-    /// Whose boot a token is, if it comes from that node's address.
-    pub(super) fn bearer(&self, token: &BootToken, client: Ipv4Addr) -> Option<Mac> {
-        let hash = hash(token);
-        let node = self.nodes.values().find(|node| node.kept.token_hash == Some(hash))?;
+    /// Whose boot a token is, if it comes from that node's address. The first use of a token that firmware was given
+    /// ends the node's last life.
+    pub(super) fn bearer(&mut self, token: &BootToken, client: Ipv4Addr) -> Option<Mac> {
+        let hash = Some(hash(token));
+        let known = |node: &&mut Node| node.kept.token_hash == hash || node.kept.offered_hash == hash;
+        let node = self.nodes.values_mut().find(known)?;
         let mac = node.kept.mac;
         // A node that runs does not ask DHCP again: its address is its own until another machine gets it.
-        self.dhcp.leases.of(mac).is_some_and(|lease| lease.address == client).then_some(mac)
+        if self.dhcp.leases.of(mac).is_none_or(|lease| lease.address != client) {
+            return None;
+        }
+        if node.kept.offered_hash == hash {
+            node.settle();
+            self.remember(mac);
+        }
+        Some(mac)
     }
 
     /// A report counts as a renewal once half of the lease is over.

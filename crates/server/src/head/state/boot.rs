@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cluster::phase::Step;
 use cluster::plan::{NodePlan, USER_DATA_PARAMETER, Wipe};
 use cluster::{BootPlan, BootToken, Mac, Phase};
-use netboot::pxelinux::{self, Wanted};
+use netboot::pxelinux::{self, Unwritable, Wanted};
 
 use super::State;
 use super::bearer::hash;
@@ -33,33 +33,45 @@ impl State {
         match pxelinux::wanted(path)? {
             Wanted::Plan(mac) if holder == Some(mac) => self.plan(mac, client),
             Wanted::Plan(_) => None,
-            Wanted::Kernel(image) if prefix.starts_with(&image) => Some(BootFile {
-                bytes: self.image.kernel.clone(),
-                node: holder.map(|mac| (mac, Phase::Kernel)),
-            }),
-            Wanted::Initramfs(image) if prefix.starts_with(&image) => Some(BootFile {
-                bytes: self.image.initramfs.clone(),
-                node: holder.map(|mac| (mac, Phase::Initramfs)),
-            }),
+            Wanted::Kernel(image) if prefix.starts_with(&image) => Some(self.kernel(holder)),
+            Wanted::Initramfs(image) if prefix.starts_with(&image) => Some(self.initramfs(holder)),
             _ => None,
         }
+    }
+
+    pub(super) fn kernel(&self, holder: Option<Mac>) -> BootFile {
+        BootFile { bytes: self.image.kernel.clone(), node: holder.map(|mac| (mac, Phase::Kernel)) }
+    }
+
+    pub(super) fn initramfs(&self, holder: Option<Mac>) -> BootFile {
+        BootFile { bytes: self.image.initramfs.clone(), node: holder.map(|mac| (mac, Phase::Initramfs)) }
     }
 
     /// Makes a boot token and the boot configuration that carries it.
     fn plan(&mut self, mac: Mac, client: Ipv4Addr) -> Option<BootFile> {
         self.begin_boot(mac);
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).inspect_err(|error| tracing::error!("no random bytes: {error}")).ok()?;
-        let token = BootToken::new(random);
+        let token = new_token()?;
+        let plan = self.boot_plan(mac, client, &token)?;
+        let text = self.written(mac, pxelinux::render(&plan))?;
+        let node = self.nodes.get_mut(&mac)?;
+        node.kept.token_hash = Some(hash(&token));
+        node.kept.user_data_done = false;
+        self.note(mac, self.now_ms, Phase::Address, Step::Done, client.to_string());
+        self.note_plan(mac);
+        self.remember(mac);
+        Some(BootFile { bytes: Arc::from(text.into_bytes()), node: None })
+    }
+
+    /// What a node gets this time, with the token that opens it.
+    pub(super) fn boot_plan(&self, mac: Mac, client: Ipv4Addr, token: &BootToken) -> Option<BootPlan> {
         let head = SocketAddrV4::new(self.dhcp.settings.server, self.settings.network.http_port);
-        let name = self.nodes.get(&mac)?.kept.name.clone();
-        let subnet = self.dhcp.settings.subnet_of(client)?.clone();
-        let plan = BootPlan {
+        let subnet = self.dhcp.settings.subnet_of(client)?;
+        Some(BootPlan {
             kernel: pxelinux::kernel_path(&self.image.system_sha256),
             initramfs: pxelinux::initramfs_path(&self.image.system_sha256),
             kernel_parameters: self.settings.boot.kernel_parameters.clone(),
             node: NodePlan {
-                name,
+                name: self.nodes.get(&mac)?.kept.name.clone(),
                 address: client,
                 prefix: subnet.prefix,
                 gateway: subnet.router,
@@ -71,30 +83,31 @@ impl State {
                 user_data_url: format!("http://{head}/boot/{}/user-data", token.expose()),
                 token: token.clone(),
             },
-        };
-        let text = match pxelinux::render(&plan) {
-            Ok(text) => text,
-            Err(error) => {
-                self.note(mac, self.now_ms, Phase::Plan, Step::Failed, error.to_string());
-                return None;
-            }
-        };
-        let node = self.nodes.get_mut(&mac)?;
-        node.kept.token_hash = Some(hash(&token));
-        node.kept.user_data_done = false;
-        self.note(mac, self.now_ms, Phase::Address, Step::Done, client.to_string());
-        self.note(
-            mac,
-            self.now_ms,
-            Phase::Plan,
-            Step::Done,
-            format!("boot token and {USER_DATA_PARAMETER} made"),
-        );
-        self.remember(mac);
-        Some(BootFile { bytes: Arc::from(text.into_bytes()), node: None })
+        })
+    }
+
+    /// The text for a boot loader; if there is none, the timeline says why.
+    pub(super) fn written(&mut self, mac: Mac, text: Result<String, Unwritable>) -> Option<String> {
+        text.inspect_err(|error| self.note(mac, self.now_ms, Phase::Plan, Step::Failed, error.to_string()))
+            .ok()
+    }
+
+    pub(super) fn note_plan(&mut self, mac: Mac) {
+        let made = format!("boot token and {USER_DATA_PARAMETER} made");
+        self.note(mac, self.now_ms, Phase::Plan, Step::Done, made);
     }
 
     pub(in crate::head) fn transferred(&mut self, mac: Mac, phase: Phase, step: Step) {
+        if self.is_look(mac, phase, step) {
+            return;
+        }
         self.note(mac, self.now_ms, phase, step, String::new());
     }
+}
+
+/// A token of its own for every boot.
+pub(super) fn new_token() -> Option<BootToken> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).inspect_err(|error| tracing::error!("no random bytes: {error}")).ok()?;
+    Some(BootToken::new(random))
 }

@@ -9,11 +9,11 @@ use netboot::dhcp::{Change, Kind, Request};
 use super::*;
 use crate::config;
 
-const MAC: Mac = Mac([0xb8, 0x27, 0xeb, 0, 1, 1]);
-const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
-const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
+pub(super) const MAC: Mac = Mac([0xb8, 0x27, 0xeb, 0, 1, 1]);
+pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+pub(super) const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
 
-fn state() -> State {
+pub(super) fn state() -> State {
     let text = "[network]\ninterface = \"lo\"\naddress = \"127.0.0.1/24\"\n\
                 [[node]]\nname = \"node1\"\nmac = \"b8:27:eb:00:01:01\"\naddress = \"127.0.0.11\"\n\
                 [[node]]\nname = \"node2\"\nmac = \"b8:27:eb:00:01:02\"\naddress = \"127.0.0.12\"\n";
@@ -21,6 +21,7 @@ fn state() -> State {
     let image = Image {
         kernel: Arc::from(*b"kernel"),
         initramfs: Arc::from(*b"initramfs"),
+        firmware: Arc::default(),
         system: Arc::new(std::fs::File::open("/dev/null").expect("it is there")),
         system_sha256: Digest([7; 32]),
         system_bytes: 7,
@@ -30,7 +31,7 @@ fn state() -> State {
 }
 
 /// A client's packet; a REQUEST is INIT-REBOOT's, which names the address alone (RFC 2131 section 4.3.2).
-fn request(kind: Kind, mac: Mac) -> Request {
+pub(super) fn request(kind: Kind, mac: Mac) -> Request {
     let mut packet = vec![0; 240];
     packet[..4].copy_from_slice(&[1, 1, 6, 0]);
     packet[28..34].copy_from_slice(&mac.0);
@@ -47,7 +48,7 @@ fn request(kind: Kind, mac: Mac) -> Request {
 }
 
 /// DHCP and the boot configuration; the token that it carries.
-fn boot(state: &mut State, mac: Mac, address: Ipv4Addr) -> BootToken {
+pub(super) fn boot(state: &mut State, mac: Mac, address: Ipv4Addr) -> BootToken {
     state.now_ms += 1_000;
     state.dhcp(&request(Kind::Discover, mac));
     assert!(matches!(state.dhcp(&request(Kind::Request, mac)).change, Some(Change::Lease(_))));
@@ -57,7 +58,7 @@ fn boot(state: &mut State, mac: Mac, address: Ipv4Addr) -> BootToken {
     NodePlan::parse(append).expect("a plan").token
 }
 
-fn report(events: Vec<Event>) -> Report {
+pub(super) fn report(events: Vec<Event>) -> Report {
     Report { uptime_ms: 5_000, events, ..Report::default() }
 }
 

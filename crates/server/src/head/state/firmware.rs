@@ -1,0 +1,126 @@
+//! A boot without a card: what the board's own firmware is given, and when its boot counts.
+//!
+//! Firmware opens files only to see whether they are there, asks for some twice, and starts over when a packet was lost;
+//! and any host on the wire can send a request in another's name, whose answer it does not see. So nothing that is merely
+//! asked for ends the life of a node that runs:
+//!
+//! ```text
+//!   cmdline.txt, kernel or initramfs asked ──► a boot begins on the timeline; a token is offered in cmdline.txt,
+//!                                              on disk before it is told, the same one however often it is asked
+//!   the offered token is used (report, user  ► the boot is the node's: its last token, its facts and its orders
+//!   data), from the node's address             are gone
+//!   neither within ten minutes ──────────────► the next request begins another boot with another token
+//! ```
+//!
+//! Who asks is the holder of the address's lease; what a board writes before a file's name proves nothing, but an address
+//! of another board there is refused.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use cluster::phase::Step;
+use cluster::{Mac, Phase};
+use netboot::firmware::{self, Asked, File, Prefix};
+use netboot::pxelinux;
+
+use super::State;
+use super::bearer::hash;
+use super::boot::new_token;
+use crate::head::BootFile;
+use crate::store::Write;
+
+/// What a board's firmware gets.
+#[derive(Debug)]
+pub(in crate::head) enum Served {
+    /// This.
+    Held(BootFile),
+    /// The image's file of that name.
+    Firmware(String),
+}
+
+impl State {
+    pub(in crate::head) fn firmware_file(&mut self, asked: Asked, client: Ipv4Addr) -> Option<Served> {
+        let mac = self.dhcp.leases.holder(client, self.now_ms)?.mac;
+        if matches!(asked.prefix, Prefix::Address(other) if other != mac) {
+            return None;
+        }
+        if self.image.firmware.is_empty() {
+            self.say_what_lacks(mac, client);
+            return None;
+        }
+        let image = self.image.system_sha256.to_string();
+        let file = match asked.file {
+            File::Firmware(name) => return self.image.firmware.has(&name).then_some(Served::Firmware(name)),
+            File::Configuration => self.configuration(mac)?,
+            File::CommandLine => self.command_line(mac, client)?,
+            File::Kernel(digits) if image.starts_with(&digits) => {
+                self.begin_firmware_boot(mac, client);
+                self.kernel(Some(mac))
+            }
+            File::Initramfs(digits) if image.starts_with(&digits) => {
+                self.begin_firmware_boot(mac, client);
+                self.initramfs(Some(mac))
+            }
+            File::Kernel(_) | File::Initramfs(_) => return None,
+        };
+        Some(Served::Held(file))
+    }
+
+    fn configuration(&mut self, mac: Mac) -> Option<BootFile> {
+        let system = &self.image.system_sha256;
+        let text = firmware::configuration(&pxelinux::kernel_path(system), &pxelinux::initramfs_path(system));
+        let text = self.written(mac, text)?;
+        Some(BootFile { bytes: Arc::from(text.into_bytes()), node: None })
+    }
+
+    /// `cmdline.txt` of the boot that is under way, with the token that is offered.
+    fn command_line(&mut self, mac: Mac, client: Ipv4Addr) -> Option<BootFile> {
+        self.begin_firmware_boot(mac, client);
+        let under_way = self.nodes.get(&mac)?.firmware.as_ref()?;
+        if let Some(bytes) = under_way.command_line.clone() {
+            return Some(BootFile { bytes, node: None });
+        }
+        let token = new_token()?;
+        let plan = self.boot_plan(mac, client, &token)?;
+        let text = self.written(mac, firmware::command_line(&plan))?;
+        let bytes: Arc<[u8]> = Arc::from(text.into_bytes());
+        let node = self.nodes.get_mut(&mac)?;
+        node.kept.offered_hash = Some(hash(&token));
+        node.firmware.as_mut()?.command_line = Some(bytes.clone());
+        self.note_plan(mac);
+        self.remember(mac);
+        Some(BootFile { bytes, node: None })
+    }
+
+    fn begin_firmware_boot(&mut self, mac: Mac, client: Ipv4Addr) {
+        let Some(node) = self.nodes.get_mut(&mac) else { return };
+        if node.begin_firmware_boot(self.now_ms) {
+            let oldest = node.oldest_boot();
+            self.writes.push(Write::Trim(mac, oldest));
+            self.note(mac, self.now_ms, Phase::Address, Step::Done, client.to_string());
+            self.remember(mac);
+        }
+    }
+
+    /// Once for each boot: a board asks for a dozen files, and starts over for ever.
+    fn say_what_lacks(&mut self, mac: Mac, client: Ipv4Addr) {
+        self.begin_firmware_boot(mac, client);
+        let said = self.nodes.get(&mac).and_then(|node| node.latest.as_ref());
+        if !matches!(said, Some((Phase::Plan, Step::Failed, _))) {
+            let advice = "it boots without a card, and the image has no firmware for that: name the package in \
+                          image.toml, as [firmware] with a line package = \"raspi-firmware\", and build the image anew";
+            self.note(mac, self.now_ms, Phase::Plan, Step::Failed, advice.to_owned());
+        }
+    }
+
+    /// Whether a transfer is no step of a boot: firmware opens kernel and initramfs to see whether they are there, breaks
+    /// the transfer off and comes again.
+    pub(super) fn is_look(&self, mac: Mac, phase: Phase, step: Step) -> bool {
+        let Some(node) = self.nodes.get(&mac).filter(|node| node.firmware.is_some()) else { return false };
+        let known = node.latest.as_ref().is_some_and(|(latest, ..)| *latest == phase);
+        step == Step::Failed || (step == Step::Started && known)
+    }
+}
+
+#[cfg(test)]
+mod tests;
