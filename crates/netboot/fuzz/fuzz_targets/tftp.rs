@@ -2,15 +2,23 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use netboot::tftp::{Request, Transfer, WINDOWSIZE_LIMIT};
+use netboot::tftp::{BLKSIZE_LIMIT, DATA_HEADER_BYTES, Pace, Request, Send, Transfer, WINDOWSIZE_LIMIT, to_netascii};
 
 fuzz_target!(|packets: Vec<Vec<u8>>| {
     let Some((first, others)) = packets.split_first() else { return };
+    assert!(to_netascii(first).len() <= 2 * first.len());
     let Ok(request) = Request::parse(first) else { return };
-    let (mut transfer, _) = Transfer::new(&request, vec![7; 5_000].into(), 0);
+    let file = vec![7; 5_000];
+    let (mut transfer, _) = Transfer::new(&request, file.len() as u64, Pace::Steady, 0);
     for (now_ms, packet) in others.iter().enumerate() {
-        let sent = transfer.handle(packet, now_ms as u64);
-        assert!(sent.len() <= usize::from(WINDOWSIZE_LIMIT));
+        if let Send::Blocks(blocks) = transfer.handle(packet, now_ms as u64) {
+            assert!(blocks.end - blocks.start <= u64::from(WINDOWSIZE_LIMIT));
+            for block in blocks {
+                let mut sent = Vec::new();
+                transfer.write_block(block, &file, &mut sent);
+                assert!((DATA_HEADER_BYTES..=DATA_HEADER_BYTES + usize::from(BLKSIZE_LIMIT)).contains(&sent.len()));
+            }
+        }
         let (done, total) = transfer.progress();
         assert!(done <= total);
     }

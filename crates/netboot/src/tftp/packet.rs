@@ -13,6 +13,9 @@ const OPTIONS_LIMIT: usize = 16;
 /// The smallest block a client may ask for, in bytes (RFC 2348).
 const BLKSIZE_MIN: u16 = 8;
 
+/// Length of what stands before a DATA packet's data, in bytes.
+pub const DATA_HEADER_BYTES: usize = 4;
+
 const OPCODE_RRQ: u16 = 1;
 const OPCODE_WRQ: u16 = 2;
 const OPCODE_DATA: u16 = 3;
@@ -31,6 +34,8 @@ pub enum Code {
     AccessViolation,
     /// 4: the packet makes no sense here.
     IllegalOperation,
+    /// 5: there is no such transfer.
+    UnknownTransfer,
 }
 
 impl Code {
@@ -40,8 +45,19 @@ impl Code {
             Self::FileNotFound => 1,
             Self::AccessViolation => 2,
             Self::IllegalOperation => 4,
+            Self::UnknownTransfer => 5,
         }
     }
+}
+
+/// A transfer mode (RFC 1350 section 1); its third one, `mail`, is obsolete and refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// The file's bytes as they are.
+    #[default]
+    Octet,
+    /// A text whose lines end in CR LF on the wire.
+    Netascii,
 }
 
 /// A read request with the options that this server knows; others are not answered (RFC 2347).
@@ -49,6 +65,8 @@ impl Code {
 pub struct Request {
     /// The file's name as it was sent: printable, 1 to 255 bytes, not normalised.
     pub path: String,
+    /// How the file is to be sent.
+    pub mode: Mode,
     /// `blksize` (RFC 2348) in bytes, as asked for: 8 or more.
     pub blksize: Option<u16>,
     /// Whether `tsize` (RFC 2349) was asked for.
@@ -71,8 +89,8 @@ pub enum Refused {
     /// A write request.
     #[error("writing is not allowed")]
     Write,
-    /// A mode other than octet.
-    #[error("only octet mode is served")]
+    /// A mode other than octet and netascii.
+    #[error("only the modes octet and netascii are served")]
     Mode,
 }
 
@@ -106,11 +124,13 @@ impl Request {
             return Err(Refused::Malformed);
         }
         let mode = fields.next().ok_or(Refused::Malformed)?;
-        if !mode.eq_ignore_ascii_case("octet") {
-            return Err(Refused::Mode);
-        }
-        let mut request =
-            Self { path: path.to_owned(), blksize: None, tsize: false, timeout: None, windowsize: None };
+        let mode = match mode.to_ascii_lowercase().as_str() {
+            "octet" => Mode::Octet,
+            "netascii" => Mode::Netascii,
+            _ => return Err(Refused::Mode),
+        };
+        let path = path.to_owned();
+        let mut request = Self { path, mode, blksize: None, tsize: false, timeout: None, windowsize: None };
         for _ in 0..OPTIONS_LIMIT {
             let (Some(name), Some(value)) = (fields.next(), fields.next()) else { break };
             request.set_option(name, value);
@@ -179,13 +199,10 @@ pub fn error_packet(code: Code, message: &str) -> Vec<u8> {
     packet
 }
 
-/// A DATA packet: `number` is the low 16 bits of the block's number.
-pub(super) fn data_packet(number: u16, data: &[u8]) -> Vec<u8> {
-    let mut packet = Vec::with_capacity(4 + data.len());
-    packet.extend(OPCODE_DATA.to_be_bytes());
-    packet.extend(number.to_be_bytes());
-    packet.extend(data);
-    packet
+/// The beginning of a DATA packet: `number` is the low 16 bits of the block's number.
+pub(super) fn data_header(number: u16) -> [u8; DATA_HEADER_BYTES] {
+    let [[a, b], [c, d]] = [OPCODE_DATA.to_be_bytes(), number.to_be_bytes()];
+    [a, b, c, d]
 }
 
 /// An OACK packet (RFC 2347).
@@ -267,7 +284,8 @@ mod tests {
     fn refuses_what_it_does_not_serve_with_the_right_error() {
         let write = [&[0, 2], &rrq(&["f", "octet"])[2..]].concat();
         assert_eq!(Request::parse(&write), Err(Refused::Write));
-        assert_eq!(Request::parse(&rrq(&["f", "netascii"])), Err(Refused::Mode));
+        assert_eq!(Request::parse(&rrq(&["f", "mail"])), Err(Refused::Mode));
+        assert_eq!(Request::parse(&rrq(&["f", "NetASCII"])).map(|request| request.mode), Ok(Mode::Netascii));
         assert_eq!(Request::parse(&rrq(&["", "octet"])), Err(Refused::Malformed));
         assert_eq!(Request::parse(&rrq(&["a\nb", "octet"])), Err(Refused::Malformed));
         assert_eq!(Request::parse(&rrq(&["f"])), Err(Refused::Malformed));

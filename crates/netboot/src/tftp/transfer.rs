@@ -1,20 +1,28 @@
-//! One file on its way to one client: what to send next, and when to send it again.
+//! One file on its way to one client: what to send next, and when to send it again. It knows how long the file is; who
+//! has its bytes puts them into the blocks.
 //!
 //! Blocks are numbered from 1 in 64 bits here and in 16 on the wire, where they roll over to 0.
 
-use std::sync::Arc;
+use std::ops::Range;
 
-use super::packet::{BLKSIZE_LIMIT, FromClient, Request, WINDOWSIZE_LIMIT, data_packet, oack_packet};
+use super::pace::Pace;
+use super::packet::{
+    BLKSIZE_LIMIT, DATA_HEADER_BYTES, FromClient, Request, WINDOWSIZE_LIMIT, data_header, oack_packet,
+};
 
-/// How often one thing is sent again before the client is given up: half a minute in all, see [`patience_ms`].
-pub const RETRIES_LIMIT: u32 = 8;
-/// How long the first retransmission waits, in milliseconds. U-Boot's lwIP stack never repeats an ACK, so it
-/// waits for us; whatever `timeout` was agreed, a second is long enough.
-const RETRANSMIT_MS: u64 = 1_000;
-/// The longest wait between two retransmissions, in milliseconds.
-const RETRANSMIT_LIMIT_MS: u64 = 8_000;
 /// Block size without the option, in bytes (RFC 1350).
 const BLKSIZE_DEFAULT: u16 = 512;
+
+/// What to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Send {
+    /// Nothing.
+    Nothing,
+    /// The answer to the options, as it is.
+    Oack(Vec<u8>),
+    /// These blocks in one go, at most [`WINDOWSIZE_LIMIT`]; see [`Transfer::write_block`].
+    Blocks(Range<u64>),
+}
 
 /// How a transfer ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +46,9 @@ pub enum Outcome {
 /// A running transfer.
 #[derive(Debug)]
 pub struct Transfer {
-    bytes: Arc<[u8]>,
+    /// The file's length, in bytes.
+    length: u64,
+    pace: Pace,
     blksize: usize,
     windowsize: u64,
     /// The OACK while it is not acknowledged.
@@ -59,13 +69,14 @@ pub struct Transfer {
 }
 
 impl Transfer {
-    /// Starts to send `bytes`; also gives the first packets.
-    pub fn new(request: &Request, bytes: Arc<[u8]>, now_ms: u64) -> (Self, Vec<Vec<u8>>) {
+    /// Starts to send a file of that length; also gives the first thing to send.
+    pub fn new(request: &Request, length: u64, pace: Pace, now_ms: u64) -> (Self, Send) {
         let blksize = request.blksize.unwrap_or(BLKSIZE_DEFAULT).min(BLKSIZE_LIMIT);
         let windowsize = request.windowsize.unwrap_or(1).min(WINDOWSIZE_LIMIT);
         let mut transfer = Self {
-            oack: request.has_options().then(|| oack(request, bytes.len(), blksize, windowsize)),
-            bytes,
+            oack: request.has_options().then(|| oack(request, length, blksize, windowsize)),
+            length,
+            pace,
             blksize: usize::from(blksize),
             windowsize: u64::from(windowsize),
             acked: 0,
@@ -76,34 +87,39 @@ impl Transfer {
             retry_at_ms: 0,
             outcome: None,
         };
-        let packets = transfer.send(now_ms);
-        (transfer, packets)
+        let first = transfer.send(now_ms);
+        (transfer, first)
     }
 
     /// Takes a packet of the client and gives what to send now. What makes no sense changes nothing.
-    pub fn handle(&mut self, packet: &[u8], now_ms: u64) -> Vec<Vec<u8>> {
+    pub fn handle(&mut self, packet: &[u8], now_ms: u64) -> Send {
         if self.outcome.is_some() {
-            return Vec::new();
+            return Send::Nothing;
         }
         match FromClient::parse(packet) {
             Some(FromClient::Ack(number)) => self.acknowledge(number, now_ms),
             Some(FromClient::Error { code, message }) => {
                 self.outcome = Some(Outcome::Aborted { code, message });
-                Vec::new()
+                Send::Nothing
             }
-            None => Vec::new(),
+            None => Send::Nothing,
         }
     }
 
+    /// The client sent its request once more: it has not heard the answer. Only before it has acknowledged anything.
+    pub fn repeat(&mut self, now_ms: u64) -> Option<Send> {
+        (!self.heard && self.outcome.is_none()).then(|| self.send(now_ms))
+    }
+
     /// Repeats what is overdue, or gives up; call it when [`Transfer::poll_at`] has come.
-    pub fn poll(&mut self, now_ms: u64) -> Vec<Vec<u8>> {
+    pub fn poll(&mut self, now_ms: u64) -> Send {
         if self.poll_at().is_none_or(|at_ms| now_ms < at_ms) {
-            return Vec::new();
+            return Send::Nothing;
         }
-        if self.retries == RETRIES_LIMIT {
+        if self.pace.patience_ms(self.retries + 1).is_none() {
             let all_sent = self.heard && self.sent == self.last_block();
             self.outcome = Some(if all_sent { Outcome::Unconfirmed } else { Outcome::TimedOut });
-            return Vec::new();
+            return Send::Nothing;
         }
         self.retries += 1;
         self.send(now_ms)
@@ -116,8 +132,7 @@ impl Transfer {
 
     /// Bytes that the client has acknowledged, and bytes in all.
     pub fn progress(&self) -> (u64, u64) {
-        let total = self.bytes.len() as u64;
-        ((self.acked * self.blksize as u64).min(total), total)
+        ((self.acked * self.blksize as u64).min(self.length), self.length)
     }
 
     /// How it ended; `None` while it runs.
@@ -125,9 +140,24 @@ impl Transfer {
         self.outcome.as_ref()
     }
 
-    fn acknowledge(&mut self, number: u16, now_ms: u64) -> Vec<Vec<u8>> {
+    /// The size of this transfer's DATA packets, in bytes, and of all but the last one.
+    pub fn packet_bytes(&self) -> usize {
+        DATA_HEADER_BYTES + self.blksize
+    }
+
+    /// Adds the DATA packet of a block to a buffer. `bytes` is the whole file; if it is shorter than was said, so is the
+    /// block.
+    pub fn write_block(&self, block: u64, bytes: &[u8], buffer: &mut Vec<u8>) {
+        let start = ((block - 1) as usize * self.blksize).min(bytes.len());
+        let end = (start + self.blksize).min(bytes.len());
+        // Sixteen bits of the number are all that the wire carries.
+        buffer.extend(data_header(block as u16));
+        buffer.extend(&bytes[start..end]);
+    }
+
+    fn acknowledge(&mut self, number: u16, now_ms: u64) -> Send {
         if self.oack.is_some() {
-            return if number == 0 { self.begin(now_ms) } else { Vec::new() };
+            return if number == 0 { self.begin(now_ms) } else { Send::Nothing };
         }
         // How far the acknowledgement is ahead of the last one, whatever the rollover.
         let ahead = u64::from(number.wrapping_sub(self.acked as u16));
@@ -135,7 +165,7 @@ impl Transfer {
             return self.repeat_window(now_ms);
         }
         if ahead > self.sent - self.acked {
-            return Vec::new(); // An old duplicate, or nonsense.
+            return Send::Nothing; // An old duplicate, or nonsense.
         }
         self.acked += ahead;
         self.heard = true;
@@ -143,13 +173,13 @@ impl Transfer {
         self.retries = 0;
         if self.acked == self.last_block() {
             self.outcome = Some(Outcome::Complete);
-            return Vec::new();
+            return Send::Nothing;
         }
         self.send(now_ms)
     }
 
     /// The client has accepted the options.
-    fn begin(&mut self, now_ms: u64) -> Vec<Vec<u8>> {
+    fn begin(&mut self, now_ms: u64) -> Send {
         self.oack = None;
         self.retries = 0;
         self.heard = true;
@@ -157,38 +187,34 @@ impl Transfer {
     }
 
     /// With windows, the last acknowledgement again says that the first block after it got lost (RFC 7440
-    /// section 4); without, it is only a duplicate.
-    fn repeat_window(&mut self, now_ms: u64) -> Vec<Vec<u8>> {
-        if self.windowsize == 1 || self.repeated {
-            return Vec::new();
+    /// section 4); without, it is only a duplicate, except from a client that gets nothing twice unless it asks.
+    fn repeat_window(&mut self, now_ms: u64) -> Send {
+        let asks = self.windowsize > 1 || self.pace == Pace::OnRequest;
+        if !asks || self.repeated || !self.heard {
+            return Send::Nothing;
         }
-        self.repeated = true;
+        // One that asks again because it heard nothing may ask as often as it likes.
+        self.repeated = self.pace != Pace::OnRequest;
         self.send(now_ms)
     }
 
     /// The OACK, or the window after what is acknowledged.
-    fn send(&mut self, now_ms: u64) -> Vec<Vec<u8>> {
-        self.retry_at_ms = now_ms.saturating_add(patience_ms(self.retries));
+    fn send(&mut self, now_ms: u64) -> Send {
+        self.retry_at_ms = now_ms.saturating_add(self.pace.patience_ms(self.retries).unwrap_or(0));
         if let Some(oack) = &self.oack {
-            return vec![oack.clone()];
+            return Send::Oack(oack.clone());
         }
         self.sent = (self.acked + self.windowsize).min(self.last_block());
-        (self.acked + 1..=self.sent).map(|block| self.block(block)).collect()
-    }
-
-    fn block(&self, block: u64) -> Vec<u8> {
-        let start = ((block - 1) as usize * self.blksize).min(self.bytes.len());
-        let end = (start + self.blksize).min(self.bytes.len());
-        data_packet(block as u16, &self.bytes[start..end])
+        Send::Blocks(self.acked + 1..self.sent + 1)
     }
 
     /// The block that ends the file: the first that is shorter than the block size, if need be empty.
     fn last_block(&self) -> u64 {
-        (self.bytes.len() / self.blksize) as u64 + 1
+        self.length / self.blksize as u64 + 1
     }
 }
 
-fn oack(request: &Request, bytes: usize, blksize: u16, windowsize: u16) -> Vec<u8> {
+fn oack(request: &Request, length: u64, blksize: u16, windowsize: u16) -> Vec<u8> {
     let mut options = Vec::new();
     if request.blksize.is_some() {
         options.push(("blksize", u64::from(blksize)));
@@ -201,14 +227,9 @@ fn oack(request: &Request, bytes: usize, blksize: u16, windowsize: u16) -> Vec<u
         options.push(("timeout", u64::from(timeout)));
     }
     if request.tsize {
-        options.push(("tsize", bytes as u64));
+        options.push(("tsize", length));
     }
     oack_packet(&options)
-}
-
-/// How long an answer is waited for after so many retries: 1, 1, 2, 2, 4, 4, 8 s ...
-fn patience_ms(retries: u32) -> u64 {
-    (RETRANSMIT_MS << (retries / 2).min(8)).min(RETRANSMIT_LIMIT_MS)
 }
 
 #[cfg(test)]

@@ -1,0 +1,68 @@
+//! Whatever the wire does: what arrives is the file.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        16 => (1..20_u64).prop_map(|after_ms| Fate::Arrives { after_ms }),
+        2 => Just(Fate::Lost),
+        1 => (1..50_u64, 1..3_000_u64)
+            .prop_map(|(after_ms, again_ms)| Fate::Doubled { after_ms, again_ms }),
+        1 => (100..1_500_u64).prop_map(|after_ms| Fate::Arrives { after_ms }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Loss, duplication, delay and reordering: what arrives is the file, byte for byte.
+    #[test]
+    fn the_exact_bytes_arrive_over_a_bad_wire(
+        length in 0..6_000_usize,
+        blksize in 8..600_usize,
+        windowsize in 1..10_u64,
+        // A prime number of fates, so that a retransmission does not meet the same one for ever.
+        fates in proptest::collection::vec(fate(), 997),
+    ) {
+        let bytes = file(length);
+        let mut client = Client::new(blksize, windowsize);
+        let outcome = play(&mut client, bytes.clone(), fates);
+        prop_assert!(matches!(outcome, Outcome::Complete | Outcome::Unconfirmed), "{outcome:?}");
+        prop_assert!(client.done);
+        prop_assert!(client.received == bytes[..]);
+    }
+
+    /// Every pace, on a wire that loses and delays but does not double: all bytes arrive, and `start4.elf` is never sent a
+    /// block that it has and did not ask for.
+    #[test]
+    fn every_pace_brings_the_file_and_the_pi_nothing_twice(
+        length in 0..40_000_usize,
+        pace in prop_oneof![Just(Pace::Steady), Just(Pace::Quick), Just(Pace::OnRequest)],
+        fates in proptest::collection::vec(prop_oneof![
+            9 => (1..20_u64).prop_map(|after_ms| Fate::Arrives { after_ms }),
+            1 => Just(Fate::Lost),
+        ], 997),
+    ) {
+        let bytes = file(length);
+        let mut client = Client { pace, ..Client::new(512, 1) };
+        let outcome = play(&mut client, bytes.clone(), fates);
+        // A first answer that gets lost is asked for again by a new request, which is a new transfer.
+        let never_began = client.blocks_seen == 0 && pace == Pace::OnRequest;
+        prop_assert!(client.done || never_began, "{outcome:?}");
+        prop_assert!(never_began || client.received == bytes[..]);
+        prop_assert!(pace != Pace::OnRequest || client.unasked == 0);
+    }
+
+    #[test]
+    fn no_packet_breaks_a_transfer(packets in proptest::collection::vec(
+        (0..7_u8, proptest::collection::vec(any::<u8>(), 0..8)), 0..60)) {
+        let request = Request { windowsize: Some(3), ..plain("kernel") };
+        let (mut transfer, _) = Server::new(&request, file(3_000), 0);
+        for (now_ms, (opcode, rest)) in packets.into_iter().enumerate() {
+            let sent = transfer.handle(&[&[0, opcode], &rest[..]].concat(), now_ms as u64);
+            prop_assert!(sent.len() <= 3);
+        }
+    }
+}
