@@ -21,6 +21,7 @@ use cluster::view::{NodeDetail, NodeView, RivalView, SwarmView};
 use cluster::{BootToken, Mac, Phase};
 use netboot::dhcp::{Answer, Kind, Request};
 use netboot::dns::Zone;
+use netboot::tftp::Pace;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::keeper::{Job, Keeper};
@@ -110,8 +111,8 @@ impl Head {
         self.ask(|state| state.rivals()).await.unwrap_or_default()
     }
 
-    /// What a client gets by TFTP; `None` if there is no such file for it.
-    pub(crate) async fn boot_file(&self, path: String, client: Ipv4Addr) -> Option<BootFile> {
+    /// What a client gets by TFTP, and how it is to be sent again; `None` if there is no such file for it.
+    pub(crate) async fn boot_file(&self, path: String, client: Ipv4Addr) -> Option<(BootFile, Pace)> {
         // Beside another server's DHCP nobody told us whose address it is: the kernel knows, as the client just spoke.
         let neighbour = if self.is_beside_another { neighbour::of(client) } else { None };
         let name = path.clone();
@@ -119,16 +120,19 @@ impl Head {
             if let Some(mac) = neighbour {
                 state.meet(mac, client);
             }
-            match netboot::firmware::asked(&name) {
+            let served = match netboot::firmware::asked(&name) {
                 Some(asked) => state.firmware_file(asked, client),
                 None => state.boot_file(&name, client).map(Served::Held),
-            }
+            };
+            (served, state.pace(client))
         });
-        match ours.await.flatten() {
+        let (served, pace) = ours.await?;
+        let file = match served {
             Some(Served::Held(file)) => Some(file),
             Some(Served::Firmware(name)) => self.firmware(name).await,
             None => self.own_file(path).await,
-        }
+        };
+        file.map(|file| (file, pace))
     }
 
     /// A file of the operator's.

@@ -1,45 +1,53 @@
-//! The TFTP pump: requests on UDP port 69 of the head's address, each transfer on a socket of its own.
+//! The TFTP pump: requests on UDP port 69 of the head's address, all transfers on a second port.
+//!
+//! A transfer is known by its client's address and port (RFC 1350 calls the pair of ports its TID), so that one socket
+//! serves all: what many clients acknowledge is read with one call to the kernel, and what they get is sent with one.
+//! Every client is sent one window for each of its acknowledgements, so that all get the same share, and a boot
+//! configuration of one block never stands behind somebody's kernel.
 
-use std::collections::HashMap;
+mod desk;
+mod outbox;
+
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::phase::Step;
-use netboot::tftp::{Code, Outcome, Request, Transfer, error_packet};
+use anyhow::Context;
+use netboot::tftp::{Pace, Request};
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::Socket;
 use tokio::net::UdpSocket;
-use tokio::task::{AbortHandle, Id, JoinSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use super::{ERROR_PAUSE, PACKET_BYTES, Service, bind_udp};
-use crate::head::Head;
+use self::desk::{Desk, Next, Tell};
+use self::outbox::Outbox;
+use super::batch::Received;
+use super::{ERROR_PAUSE, PACKET_BYTES, Service, enlarge_buffer, open_udp};
+use crate::head::{BootFile, Head};
 
 /// The port TFTP servers listen on.
 const PORT: u16 = 69;
-/// The most transfers at a time; a request over it is met by silence, and the client asks again. As many as a hall of
-/// boards has: U-Boot with lwIP waits 1 s for its boot configuration, which must not stand behind others' kernels.
-const TRANSFERS_LIMIT: usize = 1_024;
-/// The most transfers at a time to one address: firmware probes files and leaves transfers behind.
-const TRANSFERS_PER_CLIENT_LIMIT: usize = 8;
-/// How long the same request from the same port is taken for a repetition. U-Boot repeats after 5 s.
-const REPEAT_PAUSE: Duration = Duration::from_secs(3);
-/// The least time between two progress reports of a transfer.
-const PROGRESS_PAUSE: Duration = Duration::from_millis(250);
+/// How often timers are looked at: the finest patience is 400 ms.
+const TICK: Duration = Duration::from_millis(50);
+/// What may wait to be read, and to be sent, in bytes.
+const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
+/// With so many packets at once there is a crowd, which is read with one call.
+const CROWD: usize = 3;
 
 const SERVICE: Service = Service {
     name: "TFTP",
     remedy: "stop the other TFTP server, or give the cluster a network of its own and name that interface",
 };
 
-/// The bound socket and what transfers need to open theirs.
+/// The bound sockets.
 #[derive(Debug)]
 pub(crate) struct Server {
-    socket: UdpSocket,
-    interface: String,
-    address: Ipv4Addr,
+    requests: Socket,
+    transfers: Socket,
 }
 
-/// Binds port 69 of the head's address on the interface. Has to be called in a tokio runtime.
+/// Binds port 69 of the head's address on the interface, and another for the transfers.
 ///
 /// # Errors
 /// A sentence that says which program has the port, or which right is missing.
@@ -48,235 +56,181 @@ pub(crate) fn bind(interface: &str, address: Ipv4Addr) -> anyhow::Result<Server>
 }
 
 fn bind_port(interface: &str, address: SocketAddrV4) -> anyhow::Result<Server> {
-    let socket = bind_udp(interface, address, &SERVICE)?;
-    Ok(Server { socket, interface: interface.to_owned(), address: *address.ip() })
+    let requests = open_udp(interface, address, &SERVICE)?;
+    let transfers = open_udp(interface, SocketAddrV4::new(*address.ip(), 0), &SERVICE)?;
+    enlarge_buffer(&transfers, SOCKET_BUFFER_BYTES)?;
+    let sending = setsockopt(&transfers, sockopt::SndBufForce, &SOCKET_BUFFER_BYTES);
+    sending
+        .or_else(|_| setsockopt(&transfers, sockopt::SndBuf, &SOCKET_BUFFER_BYTES))
+        .context("setting up a socket")?;
+    Ok(Server { requests, transfers })
 }
 
-/// Serves until it is dropped; the running transfers end with it.
+/// Serves until it is dropped; the running transfers end with it. Has to be called in a tokio runtime.
 ///
 /// # Errors
 /// None at present; a socket that reports an error is tried again.
 pub(crate) async fn run(server: Server, head: Head) -> anyhow::Result<()> {
-    let mut transfers = Transfers::default();
-    let mut buffer = [0; PACKET_BYTES];
+    let teller = head.clone();
+    let tell: Tell = Box::new(move |mac, phase, step| teller.transferred(mac, phase, step));
+    let find = move |path: String, client: Ipv4Addr| {
+        let head = head.clone();
+        async move { head.boot_file(path, client).await }
+    };
+    serve(server, find, tell).await
+}
+
+/// The same with any source of files.
+async fn serve<F, Found>(server: Server, find: F, tell: Tell) -> anyhow::Result<()>
+where
+    F: Fn(String, Ipv4Addr) -> Found,
+    Found: Future<Output = Option<(BootFile, Pace)>> + Send + 'static,
+{
+    let register = |socket: Socket| UdpSocket::from_std(socket.into()).context("registering the socket");
+    let (requests, transfers) = (register(server.requests)?, register(server.transfers)?);
+    let mut pump =
+        Pump { requests, transfers, desk: Desk::new(tell), outbox: Outbox::new(), began: Instant::now() };
+    let (mut received, mut crowd) = (Received::new(), false);
+    let mut finding = JoinSet::new();
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        let received = tokio::select! {
-            received = server.socket.recv_from(&mut buffer) => received,
-            () = transfers.one_ended() => continue,
-        };
-        let (length, client) = match received {
-            Ok((length, SocketAddr::V4(client))) => (length, client),
-            Ok(_) => continue,
-            Err(error) => {
-                tracing::warn!("receiving TFTP requests: {error}");
-                tokio::time::sleep(ERROR_PAUSE).await;
-                continue;
-            }
-        };
-        let request = match Request::parse(&buffer[..length]) {
-            Ok(request) => request,
-            Err(refused) => {
-                tracing::debug!("TFTP packet from {client} refused: {refused}");
-                if let Some(packet) = refused.packet() {
-                    let _ = server.socket.send_to(&packet, client).await;
+        let worked = tokio::select! {
+            ready = pump.transfers.readable() => match ready {
+                Ok(()) => pump.hear(&mut received, &mut crowd).await,
+                Err(error) => Err(error),
+            },
+            ready = pump.requests.readable() => match ready {
+                Ok(()) => pump.take_requests(|client, path| {
+                    let found = find(path, *client.ip());
+                    finding.spawn(async move { (client, found.await) });
+                }),
+                Err(error) => Err(error),
+            },
+            Some(found) = finding.join_next() => {
+                match found {
+                    Ok((client, found)) => pump.begin(client, found),
+                    Err(error) => tracing::error!("looking for a file broke: {error}"),
                 }
-                continue;
+                Ok(())
+            }
+            _ = tick.tick() => {
+                pump.tick().await;
+                Ok(())
             }
         };
-        if !transfers.may_begin(client) {
-            tracing::debug!("TFTP request of {client} for {} left unanswered: one is running", request.path);
-            continue;
+        if let Err(error) = worked {
+            tracing::warn!("receiving TFTP packets: {error}");
+            tokio::time::sleep(ERROR_PAUSE).await;
         }
-        let own = bind_udp(&server.interface, SocketAddrV4::new(server.address, 0), &SERVICE);
-        match own {
-            Ok(socket) => transfers.begin(client, serve(socket, client, request, head.clone())),
-            Err(error) => tracing::warn!("opening a socket for a transfer to {client}: {error:#}"),
-        }
+        pump.outbox.send(&pump.transfers).await;
     }
 }
 
-/// The running transfers.
-#[derive(Default)]
-struct Transfers {
-    tasks: JoinSet<()>,
-    clients: HashMap<Id, Running>,
-}
-
-struct Running {
-    client: SocketAddrV4,
+struct Pump {
+    requests: UdpSocket,
+    transfers: UdpSocket,
+    desk: Desk,
+    outbox: Outbox,
     began: Instant,
-    handle: AbortHandle,
 }
 
-impl Transfers {
-    /// Whether a request starts a transfer. A request that is repeated at once does not: its transfer runs
-    /// and repeats the first packet by itself, and two would confuse the client. Later it does: a client that
-    /// uses its port again has forgotten the old transfer.
-    fn may_begin(&mut self, client: SocketAddrV4) -> bool {
-        let same = self.clients.values().find(|running| running.client == client);
-        if let Some(running) = same {
-            if running.began.elapsed() < REPEAT_PAUSE {
-                return false;
+impl Pump {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Reads what waits on the transfers' socket, once: a call for each packet while there are few, else one for all.
+    async fn hear(&mut self, received: &mut Received, crowd: &mut bool) -> io::Result<()> {
+        let now_ms = self.now_ms();
+        if *crowd {
+            if let Err(error) = received.receive(&self.transfers) {
+                *crowd = false;
+                return if error.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(error) };
             }
-            running.handle.abort();
+            let mut count = 0;
+            for (packet, client) in received.packets() {
+                count += 1;
+                self.packet(client, packet, now_ms).await;
+            }
+            *crowd = count >= CROWD;
+            return Ok(());
         }
-        let of_client = self.clients.values().filter(|running| running.client.ip() == client.ip()).count();
-        of_client < TRANSFERS_PER_CLIENT_LIMIT && self.clients.len() < TRANSFERS_LIMIT
+        let mut buffer = [0; PACKET_BYTES];
+        for count in 1.. {
+            match self.transfers.try_recv_from(&mut buffer) {
+                Ok((length, SocketAddr::V4(client))) => self.packet(client, &buffer[..length], now_ms).await,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // An ICMP message that nobody listens there, which anybody can forge: the timer decides.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(error) => return Err(error),
+            }
+            if count >= CROWD {
+                *crowd = true;
+                break;
+            }
+        }
+        Ok(())
     }
 
-    fn begin(&mut self, client: SocketAddrV4, serving: impl Future<Output = ()> + Send + 'static) {
-        let handle = self.tasks.spawn(serving);
-        self.clients.insert(handle.id(), Running { client, began: Instant::now(), handle });
+    async fn packet(&mut self, client: SocketAddrV4, packet: &[u8], now_ms: u64) {
+        if let Some(error) = self.desk.packet(client, packet, now_ms, &mut self.outbox) {
+            let _ = self.transfers.try_send_to(&error, SocketAddr::V4(client));
+        }
+        if self.outbox.is_full() {
+            self.outbox.send(&self.transfers).await;
+        }
     }
 
-    /// Waits for the end of one transfer; for ever if there is none.
-    async fn one_ended(&mut self) {
-        let id = match self.tasks.join_next_with_id().await {
-            None => return std::future::pending().await,
-            Some(Ok((id, ()))) => id,
-            Some(Err(error)) => {
-                if error.is_panic() {
-                    tracing::error!("a TFTP transfer broke: {error}");
+    /// Reads the requests that wait; `find` has to find each one's file.
+    fn take_requests(&mut self, mut find: impl FnMut(SocketAddrV4, String)) -> io::Result<()> {
+        let mut buffer = [0; PACKET_BYTES];
+        loop {
+            let (length, client) = match self.requests.try_recv_from(&mut buffer) {
+                Ok((length, SocketAddr::V4(client))) => (length, client),
+                Ok(_) => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            };
+            match Request::parse(&buffer[..length]) {
+                Ok(request) => {
+                    let (path, now_ms) = (request.path.clone(), self.now_ms());
+                    if self.desk.request(client, request, now_ms, &mut self.outbox) == Next::Find {
+                        find(client, path);
+                    }
                 }
-                error.id()
+                Err(refused) => {
+                    tracing::debug!("TFTP packet from {client} refused: {refused}");
+                    if let Some(packet) = refused.packet() {
+                        let _ = self.requests.try_send_to(&packet, SocketAddr::V4(client));
+                    }
+                }
             }
-        };
-        self.clients.remove(&id);
+        }
     }
-}
 
-/// One conversation with a client, from its request on.
-async fn serve(socket: UdpSocket, client: SocketAddrV4, request: Request, head: Head) {
-    if let Err(error) = socket.connect(client).await {
-        tracing::debug!("answering the TFTP request of {client}: {error}");
-        return;
-    }
-    let Some(file) = head.boot_file(request.path.clone(), *client.ip()).await else {
-        tracing::debug!("{client} asked for {}, which is not served", request.path);
-        let _ = socket.send(&error_packet(Code::FileNotFound, "no such file")).await;
-        return;
-    };
-    let tell = move |step| {
-        if let Some((mac, phase)) = file.node {
-            head.transferred(mac, phase, step);
+    fn begin(&mut self, client: SocketAddrV4, found: Option<(BootFile, Pace)>) {
+        let now_ms = self.now_ms();
+        if let Some(error) = self.desk.begin(client, found, now_ms, &mut self.outbox) {
+            let _ = self.transfers.try_send_to(&error, SocketAddr::V4(client));
         }
-    };
-    tell(Step::Started);
-    let outcome = transfer(&socket, &request, file.bytes, &tell).await;
-    let path = &request.path;
-    match &outcome {
-        Outcome::Complete | Outcome::Unconfirmed => tracing::debug!("{client} has {path}"),
-        Outcome::Aborted { code, message } => {
-            tracing::debug!("{client} ended {path} with error {code}: {message}");
-        }
-        Outcome::TimedOut => tracing::warn!("{client} fell silent while it fetched {path}"),
     }
-    tell(match outcome {
-        Outcome::Complete | Outcome::Unconfirmed => Step::Done,
-        Outcome::Aborted { .. } | Outcome::TimedOut => Step::Failed,
-    });
-}
 
-/// Sends the file over a connected socket; tells of its progress now and then.
-async fn transfer(socket: &UdpSocket, request: &Request, bytes: Arc<[u8]>, tell: &impl Fn(Step)) -> Outcome {
-    let began = Instant::now();
-    let now_ms = || began.elapsed().as_millis() as u64;
-    let (mut transfer, mut packets) = Transfer::new(request, bytes, now_ms());
-    let mut told_at = began;
-    let mut buffer = [0; PACKET_BYTES];
-    loop {
-        for packet in &packets {
-            // A packet that cannot be sent is a packet that got lost: the timer sends it again.
-            let _ = socket.send(packet).await;
+    async fn tick(&mut self) {
+        if self.desk.is_idle() {
+            return;
         }
-        let Some(poll_at_ms) = transfer.poll_at() else { break };
-        if told_at.elapsed() >= PROGRESS_PAUSE {
-            told_at = Instant::now();
-            let (done, total) = transfer.progress();
-            tell(Step::Progress { done, total });
+        let now_ms = self.now_ms();
+        for client in self.desk.overdue(now_ms) {
+            self.desk.poll(client, now_ms, &mut self.outbox);
+            if self.outbox.is_full() {
+                self.outbox.send(&self.transfers).await;
+            }
         }
-        let wake_at = began + Duration::from_millis(poll_at_ms);
-        packets = match timeout_at(wake_at, socket.recv(&mut buffer)).await {
-            Ok(Ok(length)) => transfer.handle(&buffer[..length], now_ms()),
-            // An error is an ICMP message that nobody listens there: a boot loader between two programs may
-            // well say so, and anybody can forge it. The timer decides.
-            Ok(Err(_)) | Err(_) => transfer.poll(now_ms()),
-        };
+        self.desk.progress(now_ms);
     }
-    transfer.outcome().cloned().unwrap_or(Outcome::TimedOut)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-
-    /// A client as simple as can be: acknowledges each block.
-    async fn fetch(socket: UdpSocket) -> Vec<u8> {
-        let mut received = Vec::new();
-        let mut buffer = [0; PACKET_BYTES];
-        loop {
-            let (length, server) = socket.recv_from(&mut buffer).await.expect("a packet");
-            let number = if buffer[1] == 6 { [0, 0] } else { [buffer[2], buffer[3]] };
-            socket.send_to(&[0, 4, number[0], number[1]], server).await.expect("sent");
-            if buffer[1] == 3 {
-                received.extend(&buffer[4..length]);
-                if length < 4 + 1_468 {
-                    return received;
-                }
-            }
-        }
-    }
-
-    async fn pair() -> (UdpSocket, UdpSocket) {
-        let local = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0);
-        let (server, client) = (bind_udp("lo", local, &SERVICE), bind_udp("lo", local, &SERVICE));
-        let (server, client) = (server.expect("a socket"), client.expect("a socket"));
-        server.connect(client.local_addr().expect("bound")).await.expect("connected");
-        (server, client)
-    }
-
-    fn request() -> Request {
-        let path = "kernel".to_owned();
-        Request { path, blksize: Some(1_468), tsize: true, timeout: Some(5), windowsize: None }
-    }
-
-    #[tokio::test]
-    async fn a_file_crosses_real_sockets_and_its_progress_is_told() {
-        let (server, client) = pair().await;
-        let bytes: Arc<[u8]> = (0..20_000_000_u32).map(|index| (index / 7) as u8).collect();
-        let told = Mutex::new(Vec::new());
-        let tell = |step| told.lock().expect("not poisoned").push(step);
-        let client = tokio::spawn(fetch(client));
-        assert_eq!(transfer(&server, &request(), bytes.clone(), &tell).await, Outcome::Complete);
-        assert!(client.await.expect("no panic") == bytes[..]);
-        let steps = told.into_inner().expect("not poisoned");
-        assert!(steps.iter().all(|step| matches!(step, Step::Progress { total: 20_000_000, .. })));
-    }
-
-    #[tokio::test]
-    async fn a_request_that_is_repeated_at_once_starts_nothing_and_later_replaces() {
-        let client = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 2_000);
-        let mut transfers = Transfers::default();
-        assert!(transfers.may_begin(client));
-        transfers.begin(client, std::future::pending());
-        assert!(!transfers.may_begin(client));
-        transfers.clients.values_mut().for_each(|running| running.began -= REPEAT_PAUSE);
-        assert!(transfers.may_begin(client));
-        transfers.one_ended().await;
-        assert!(transfers.clients.is_empty());
-    }
-
-    #[tokio::test]
-    async fn one_client_cannot_take_all_places() {
-        let client = |port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
-        let mut transfers = Transfers::default();
-        for port in 0..TRANSFERS_PER_CLIENT_LIMIT as u16 {
-            assert!(transfers.may_begin(client(port)));
-            transfers.begin(client(port), std::future::pending());
-        }
-        assert!(!transfers.may_begin(client(99)));
-        assert!(transfers.may_begin(SocketAddrV4::new(Ipv4Addr::new(127, 0, 0, 2), 99)));
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use cluster::view::RivalView;
 use cluster::{Mac, NodeName};
 use netboot::dhcp::{Answer, Change, Kind, Lease, Profile, Request, Standing, Why};
+use netboot::tftp::Pace;
 
 use super::State;
 use crate::store::Write;
@@ -78,6 +79,13 @@ impl State {
 
     pub(in crate::head) fn rivals(&self) -> Vec<RivalView> {
         self.rivals.values().cloned().collect()
+    }
+
+    /// How a client of TFTP is sent something again, by what it was when it asked for its address.
+    pub(in crate::head) fn pace(&self, client: Ipv4Addr) -> Pace {
+        let lease = self.dhcp.leases.holder(client, self.now_ms);
+        let node = lease.and_then(|lease| self.nodes.get(&lease.mac));
+        node.map_or(Pace::default(), |node| Pace::of(node.profile))
     }
 
     fn change(&mut self, change: Change) {

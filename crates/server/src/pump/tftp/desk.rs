@@ -1,0 +1,241 @@
+//! The running transfers: one task moves them all, from one socket.
+
+use std::collections::HashMap;
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+
+use cluster::phase::Step;
+use cluster::{Mac, Phase};
+use netboot::tftp::{Code, Mode, Outcome, Pace, Request, Send, Transfer, error_packet, to_netascii};
+
+use super::outbox::Outbox;
+use crate::head::BootFile;
+
+/// The most transfers at a time; a request over it is met by silence, and the client asks again. As many as a hall of
+/// boards has: U-Boot with lwIP waits 1 s for its boot configuration, which must not stand behind others' kernels.
+const TRANSFERS_LIMIT: usize = 1_024;
+/// The most transfers at a time to one address: firmware probes files and leaves transfers behind.
+const TRANSFERS_PER_CLIENT_LIMIT: usize = 8;
+/// The most bytes of files that are in memory only for their transfers.
+const BYTES_LIMIT: usize = 256 * 1024 * 1024;
+/// The longest file that is translated to netascii: a text, in bytes.
+const TEXT_LIMIT: usize = 4 * 1024 * 1024;
+/// The least time between two progress reports of a transfer, in milliseconds.
+const PROGRESS_PAUSE_MS: u64 = 250;
+
+/// Tells the head how a transfer goes.
+pub(super) type Tell = Box<dyn Fn(Mac, Phase, Step) + std::marker::Send>;
+
+/// See the module.
+pub(super) struct Desk {
+    running: HashMap<SocketAddrV4, Running>,
+    /// The requests whose file is being looked for.
+    asked: HashMap<SocketAddrV4, Request>,
+    tell: Tell,
+}
+
+struct Running {
+    path: String,
+    transfer: Transfer,
+    bytes: Arc<[u8]>,
+    node: Option<(Mac, Phase)>,
+    told_ms: u64,
+    told_bytes: u64,
+}
+
+/// What is to be done about a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Find out what the file is, then [`Desk::begin`].
+    Find,
+    /// Nothing more.
+    Done,
+}
+
+impl Desk {
+    pub(super) fn new(tell: Tell) -> Self {
+        Self { running: HashMap::new(), asked: HashMap::new(), tell }
+    }
+
+    /// Takes a request. One that is repeated before its answer was acknowledged has its answer repeated; otherwise a
+    /// client that uses its port again has forgotten the transfer before.
+    pub(super) fn request(
+        &mut self,
+        client: SocketAddrV4,
+        request: Request,
+        now_ms: u64,
+        outbox: &mut Outbox,
+    ) -> Next {
+        if self.asked.get(&client).is_some_and(|asked| asked.path == request.path) {
+            return Next::Done;
+        }
+        if let Some(running) = self.running.get_mut(&client) {
+            if running.path == request.path
+                && let Some(send) = running.transfer.repeat(now_ms)
+            {
+                running.send(send, client, outbox);
+                return Next::Done;
+            }
+            self.end(client, Step::Failed);
+        }
+        let others = self.running.keys().chain(self.asked.keys());
+        let own = others.filter(|other| other.ip() == client.ip()).count();
+        let all = self.running.len() + self.asked.len();
+        if own >= TRANSFERS_PER_CLIENT_LIMIT || all >= TRANSFERS_LIMIT {
+            tracing::debug!(
+                "TFTP request of {client} for {} left unanswered: too many are running",
+                request.path
+            );
+            return Next::Done;
+        }
+        self.asked.insert(client, request);
+        Next::Find
+    }
+
+    /// The file of a request was found, or there is none: an ERROR to send instead.
+    pub(super) fn begin(
+        &mut self,
+        client: SocketAddrV4,
+        found: Option<(BootFile, Pace)>,
+        now_ms: u64,
+        outbox: &mut Outbox,
+    ) -> Option<Vec<u8>> {
+        let request = self.asked.remove(&client)?;
+        let Some((BootFile { bytes, node }, pace)) = found else {
+            tracing::debug!("{client} asked for {}, which is not served", request.path);
+            return Some(error_packet(Code::FileNotFound, "no such file"));
+        };
+        let bytes = match request.mode {
+            Mode::Octet => bytes,
+            Mode::Netascii if bytes.len() > TEXT_LIMIT => {
+                return Some(error_packet(Code::NotDefined, "too long for netascii: ask for octet"));
+            }
+            Mode::Netascii => to_netascii(&bytes).into(),
+        };
+        if self.memory() + own_bytes(&bytes) > BYTES_LIMIT {
+            tracing::warn!("{client} has to wait for {}: transfers hold {BYTES_LIMIT} bytes", request.path);
+            return None;
+        }
+        let (transfer, first) = Transfer::new(&request, bytes.len() as u64, pace, now_ms);
+        let path = request.path;
+        let mut running = Running { path, transfer, bytes, node, told_ms: now_ms, told_bytes: 0 };
+        running.send(first, client, outbox);
+        self.running.insert(client, running);
+        self.tell(node, Step::Started);
+        None
+    }
+
+    /// Takes a client's packet. An ERROR to send if it has no transfer (RFC 1350 section 4).
+    pub(super) fn packet(
+        &mut self,
+        client: SocketAddrV4,
+        packet: &[u8],
+        now_ms: u64,
+        outbox: &mut Outbox,
+    ) -> Option<Vec<u8>> {
+        let Some(running) = self.running.get_mut(&client) else {
+            // Only to an ACK: an ERROR that answers an ERROR would never end.
+            return matches!(packet, [0, 4, ..])
+                .then(|| error_packet(Code::UnknownTransfer, "no such transfer"));
+        };
+        let send = running.transfer.handle(packet, now_ms);
+        running.send(send, client, outbox);
+        self.settle(client);
+        None
+    }
+
+    /// The clients whose timer rang.
+    pub(super) fn overdue(&self, now_ms: u64) -> Vec<SocketAddrV4> {
+        let due = |running: &Running| running.transfer.poll_at().is_some_and(|at_ms| at_ms <= now_ms);
+        self.running.iter().filter(|(_, running)| due(running)).map(|(client, _)| *client).collect()
+    }
+
+    /// Sends a client again what is overdue, or gives it up.
+    pub(super) fn poll(&mut self, client: SocketAddrV4, now_ms: u64, outbox: &mut Outbox) {
+        if let Some(running) = self.running.get_mut(&client) {
+            let send = running.transfer.poll(now_ms);
+            running.send(send, client, outbox);
+            self.settle(client);
+        }
+    }
+
+    /// Tells how far the transfers are.
+    pub(super) fn progress(&mut self, now_ms: u64) {
+        for running in self.running.values_mut() {
+            let (done, total) = running.transfer.progress();
+            if now_ms >= running.told_ms + PROGRESS_PAUSE_MS && done > running.told_bytes {
+                (running.told_ms, running.told_bytes) = (now_ms, done);
+                if let Some((mac, phase)) = running.node {
+                    (self.tell)(mac, phase, Step::Progress { done, total });
+                }
+            }
+        }
+    }
+
+    /// Whether nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Ends a transfer that is over.
+    fn settle(&mut self, client: SocketAddrV4) {
+        let Some(running) = self.running.get(&client) else { return };
+        let path = &running.path;
+        let step = match running.transfer.outcome() {
+            None => return,
+            Some(Outcome::Complete | Outcome::Unconfirmed) => {
+                tracing::debug!("{client} has {path}");
+                Step::Done
+            }
+            Some(Outcome::Aborted { code, message }) => {
+                tracing::debug!("{client} ended {path} with error {code}: {message}");
+                Step::Failed
+            }
+            Some(Outcome::TimedOut) => {
+                tracing::warn!("{client} fell silent while it fetched {path}");
+                Step::Failed
+            }
+        };
+        self.end(client, step);
+    }
+
+    fn end(&mut self, client: SocketAddrV4, step: Step) {
+        if let Some(running) = self.running.remove(&client) {
+            self.tell(running.node, step);
+        }
+    }
+
+    fn tell(&self, node: Option<(Mac, Phase)>, step: Step) {
+        if let Some((mac, phase)) = node {
+            (self.tell)(mac, phase, step);
+        }
+    }
+
+    fn memory(&self) -> usize {
+        self.running.values().map(|running| own_bytes(&running.bytes)).sum()
+    }
+}
+
+impl Running {
+    fn send(&mut self, send: Send, client: SocketAddrV4, outbox: &mut Outbox) {
+        let size = self.transfer.packet_bytes();
+        match send {
+            Send::Nothing => {}
+            Send::Oack(packet) => outbox.buffer(client, size.max(packet.len())).extend(packet),
+            Send::Blocks(blocks) => {
+                let mut next = blocks.start;
+                while next < blocks.end {
+                    let end = blocks.end.min(next + Outbox::room(size));
+                    let buffer = outbox.buffer(client, size);
+                    (next..end).for_each(|block| self.transfer.write_block(block, &self.bytes, buffer));
+                    next = end;
+                }
+            }
+        }
+    }
+}
+
+/// What a transfer alone holds, in bytes: the image's files are there anyway.
+fn own_bytes(bytes: &Arc<[u8]>) -> usize {
+    if Arc::strong_count(bytes) > 1 { 0 } else { bytes.len() }
+}
