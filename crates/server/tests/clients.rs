@@ -9,6 +9,8 @@ mod ipxe;
 mod loss;
 #[path = "clients/machine.rs"]
 mod machine;
+#[path = "clients/proxy.rs"]
+mod proxy;
 #[path = "clients/relay.rs"]
 mod relay;
 mod room;
