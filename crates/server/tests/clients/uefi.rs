@@ -1,5 +1,5 @@
-//! EDK2, the firmware of most UEFI machines, boots a program by PXE and by HTTP: DHCP names it, the firmware fetches and
-//! starts it, it says a word, and lies in the memory as the head has it.
+//! EDK2, the firmware of most UEFI machines, boots a program by PXE and by HTTP: DHCP names it, the firmware fetches it
+//! and starts it, it says a word, and lies in the memory as the head has it.
 
 use crate::machine::{Kind, Machine};
 use crate::room::{Furniture, Room, is_outside, noise};
