@@ -1,5 +1,5 @@
-//! Foreign clients, each from its own Debian package, against the head: real addresses, real files, compared byte by byte.
-//! What they send is in docs/clients.md; real U-Boot is in the lab's tests.
+//! Foreign clients, each from its own Debian package, against the head: real addresses, and real files that are
+//! compared byte by byte. What they send is in docs/clients.md; real U-Boot is in the lab's tests.
 
 #[path = "clients/dhcp.rs"]
 mod dhcp;
@@ -9,6 +9,8 @@ mod ipxe;
 mod loss;
 #[path = "clients/machine.rs"]
 mod machine;
+#[path = "clients/proxy.rs"]
+mod proxy;
 #[path = "clients/relay.rs"]
 mod relay;
 mod room;

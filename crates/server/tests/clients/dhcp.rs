@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
@@ -205,6 +205,30 @@ fn dhclient_gets_renews_and_releases_a_fixed_address() {
         let released = dhclient(&room).arg("-r").status().expect("dhclient");
         assert!(released.success());
         check(&told(&room, "RELEASE"), &[("old_ip_address", "10.78.0.11")]);
+    }
+}
+
+#[test]
+fn dhclient_comes_back_with_the_address_that_it_remembers_and_loses_a_wrong_one() {
+    if is_outside("dhcp::dhclient_comes_back_with_the_address_that_it_remembers_and_loses_a_wrong_one") {
+        return;
+    }
+    let room = furnish(NETWORK);
+    let memory = Path::new("/var/lib/dhcp/dhclient.leases");
+    for (remembered, event) in [("10.78.0.11", "REBOOT"), ("10.78.0.77", "BOUND")] {
+        forget(&room);
+        let client = Started::new(&mut dhclient(&room));
+        let mut lease = String::new();
+        // It writes only after it told.
+        wait("a lease that is remembered", || {
+            lease = fs::read_to_string(memory).unwrap_or_default();
+            lease.contains("lease {") && lease.ends_with("}\n")
+        });
+        drop(client);
+        forget(&room);
+        fs::write(memory, lease.replace("10.78.0.11;", &format!("{remembered};"))).expect("a file");
+        let _client = Started::new(&mut dhclient(&room));
+        check(&told(&room, event), &[("new_ip_address", "10.78.0.11"), ("new_host_name", "node1")]);
     }
 }
 

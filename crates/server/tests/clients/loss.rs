@@ -45,7 +45,7 @@ fn every_client_gets_its_address_though_packets_get_lost() {
     }
     let room = dhcp::furnish("");
     room.lose_packets();
-    for start in [dhcp::udhcpc, dhcp::dhclient, dhcp::dhcpcd].into_iter().cycle().take(12) {
+    for start in [dhcp::udhcpc, dhcp::dhclient, dhcp::dhcpcd].into_iter().cycle().take(6) {
         dhcp::forget(&room);
         let _client = Started::new(&mut start(&room));
         assert_eq!(dhcp::address(&room), "10.78.0.11");

@@ -22,6 +22,8 @@ pub(crate) enum Client {
     AtftpPlain,
     /// tftp-hpa, which knows no options.
     TftpHpa,
+    /// tftp-hpa in netascii: what the server makes of the ends of lines, the client makes undone.
+    TftpHpaNetascii,
     /// curl with a block size.
     Curl(u16),
     /// curl without options.
@@ -30,7 +32,7 @@ pub(crate) enum Client {
     Busybox(u16),
 }
 
-pub(crate) const CLIENTS: [Client; 13] = [
+pub(crate) const CLIENTS: [Client; 14] = [
     Client::Atftp(512, 1),
     Client::Atftp(1428, 1),
     Client::Atftp(512, 16),
@@ -38,6 +40,7 @@ pub(crate) const CLIENTS: [Client; 13] = [
     Client::Atftp(1468, 64),
     Client::AtftpPlain,
     Client::TftpHpa,
+    Client::TftpHpaNetascii,
     Client::Curl(512),
     Client::Curl(1428),
     Client::Curl(1468),
@@ -50,7 +53,7 @@ impl Client {
     fn program(self) -> &'static str {
         match self {
             Self::Atftp(..) | Self::AtftpPlain => "atftp",
-            Self::TftpHpa => "tftp",
+            Self::TftpHpa | Self::TftpHpaNetascii => "tftp",
             Self::Curl(_) | Self::CurlPlain => "curl",
             Self::Busybox(_) => "busybox",
         }
@@ -66,6 +69,7 @@ impl Client {
         match self {
             Self::Atftp(..) | Self::AtftpPlain => command.args(["-g", "-r", path, "-l", into, HEAD]),
             Self::TftpHpa => command.args(["-4", "-m", "octet", HEAD, "-c", "get", path, into]),
+            Self::TftpHpaNetascii => command.args(["-4", "-m", "netascii", HEAD, "-c", "get", path, into]),
             Self::Curl(blksize) => command.arg("--tftp-blksize").arg(blksize.to_string()),
             Self::CurlPlain => command.arg("--tftp-no-options"),
             Self::Busybox(blksize) => {

@@ -1,11 +1,11 @@
-//! EDK2, the firmware of most UEFI machines, boots a program by PXE and by HTTP: DHCP names it, the firmware fetches and
-//! starts it, it says a word, and lies in the memory as the head has it.
+//! EDK2, the firmware of most UEFI machines, boots a program by PXE and by HTTP: DHCP names it, the firmware fetches it
+//! and starts it, it says a word, and lies in the memory as the head has it.
 
 use crate::machine::{Kind, Machine};
 use crate::room::{Furniture, Room, is_outside, noise};
 
 /// What the program says.
-const WORD: &str = "fledermaus was here";
+pub(crate) const WORD: &str = "fledermaus was here";
 /// Without PXE, HTTP is what the firmware tries first; without IPv6, nothing lies between.
 const HTTP_ONLY: [&str; 4] = [
     "-fw_cfg",
@@ -78,7 +78,7 @@ fn arm64_program(content: &[u8]) -> Vec<u8> {
 }
 
 /// The same for x86-64.
-fn x64_program(content: &[u8]) -> Vec<u8> {
+pub(crate) fn x64_program(content: &[u8]) -> Vec<u8> {
     let code = [
         0x48, 0x8b, 0x4a, 0x40, // mov rcx, [rdx + 64]: the console
         0x48, 0x8d, 0x15, 9, 0, 0, 0, // lea rdx, [word]

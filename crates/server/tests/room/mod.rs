@@ -99,8 +99,8 @@ impl Room {
         printed(program, self.client(program).args(arguments.split_ascii_whitespace()).output())
     }
 
-    /// The cable loses each tenth packet in both directions from now on, by chance. The filter of bridges does it and not
-    /// netem, which many kernels are built without; unlike other filters' it tells the sender nothing.
+    /// The cable loses each tenth packet in both directions from now on, by chance. The filter of bridges does it and
+    /// not netem, which many kernels are built without; unlike other filters' it tells the sender nothing.
     pub(crate) fn lose_packets(&self) {
         let file = self.folder().join("loss.nft");
         let chains = ["input", "output"].map(|hook| {

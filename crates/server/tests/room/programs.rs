@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long something that is started may take, even when packets get lost.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long something that is started may take, even when packets get lost: dhcpcd asks again after 4, 12, 28 and 60 s.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A program that ends with its owner.
 pub(crate) struct Started(Child);
