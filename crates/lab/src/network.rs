@@ -23,8 +23,6 @@ pub const NODES_LIMIT: u8 = 32;
 pub(crate) const PREFIX: u8 = 16;
 /// The address of the interface that the clients of a storm share.
 pub(crate) const STORM: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 250);
-/// The head's pool, which is the upper half of the network, and its prefix.
-pub(crate) const STORM_POOL: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 78, 128, 0), 17);
 /// The head's address in the lab.
 pub const HEAD: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
 

@@ -1,8 +1,8 @@
 //! The power comes back: many software clients boot at once, with the timers and limits of a real boot loader.
 //!
 //! Each carries out the whole conversation (DHCP, TFTP, HTTP, a report) and counts what it fetched; it starts nothing.
-//! All share one interface in a network namespace of their own, on the lab's bridge; every address of the head's pool
-//! is local there, so that each speaks from its own lease.
+//! All share one interface in a network namespace of their own, on the lab's bridge; each address becomes local there once
+//! it is leased, so that each client speaks from its own.
 
 mod client;
 mod dhcp;
@@ -238,9 +238,8 @@ fn plug_in(late: bool) -> anyhow::Result<()> {
     in_lab(&format!(
         "link add {PLUG} type veth peer name eth0 netns {target}\nlink set {PLUG}{master} up\n"
     ))?;
-    let (first, prefix) = network::STORM_POOL;
     ip(&format!(
-        "link set lo up\nlink set eth0 up\naddr add {}/{} dev eth0\nroute add local {first}/{prefix} dev lo\n",
+        "link set lo up\nlink set eth0 up\naddr add {}/{} dev eth0\n",
         network::STORM,
         network::PREFIX
     ))

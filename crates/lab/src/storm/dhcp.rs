@@ -14,6 +14,8 @@ use anyhow::Context;
 use cluster::Mac;
 use nix::sys::socket::{setsockopt, sockopt};
 
+use crate::network;
+
 /// U-Boot waits this long for an answer first and twice as long each time, up to [`LAST_WAIT`] (net/bootp.c).
 const FIRST_WAIT: Duration = Duration::from_millis(250);
 const LAST_WAIT: Duration = Duration::from_secs(2);
@@ -40,6 +42,18 @@ pub(super) struct Lease {
     pub(super) address: Ipv4Addr,
     /// `siaddr`: where TFTP is.
     pub(super) server: Ipv4Addr,
+}
+
+impl Lease {
+    /// Makes the address local, so that the client can speak from it. Not before it is the client's: the head asks by ARP
+    /// whether anybody has an address that it is about to offer, and this machine would say yes.
+    ///
+    /// # Errors
+    /// `ip` says no.
+    pub(super) fn taken(self) -> Result<Self, String> {
+        let route = format!("route replace local {} dev lo\n", self.address);
+        network::ip(&route).map(|()| self).map_err(|error| format!("taking an address: {error:#}"))
+    }
 }
 
 /// The socket of all clients.
@@ -96,7 +110,7 @@ impl Post {
         let limit = limit.min(Instant::now() + own);
         while Instant::now() < limit {
             if let Some(lease) = self.try_once(xid, mac, lwip, wait, &replies)? {
-                return Ok(lease);
+                return lease.taken();
             }
             wait = if lwip { wait * 2 } else { (wait * 2).min(LAST_WAIT) };
         }

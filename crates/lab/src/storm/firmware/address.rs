@@ -38,7 +38,8 @@ pub(super) fn rom(post: &Post, mac: Mac, limit: Instant) -> Result<Lease, Setbac
     for _ in 0..ROM_TRIES {
         let asked = Instant::now();
         if let Some(offer) = discover(post, mac, &replies, asked + ROM_WAIT)? {
-            return if asked.elapsed() < ROM_SLOWNESS { Err(Setback::LockedUp) } else { Ok(offer.lease) };
+            let too_soon = asked.elapsed() < ROM_SLOWNESS;
+            return if too_soon { Err(Setback::LockedUp) } else { Ok(offer.lease.taken()?) };
         }
         if Instant::now() >= limit {
             break;
@@ -55,7 +56,7 @@ pub(super) fn bootcode(post: &Post, mac: Mac, limit: Instant) -> Result<Lease, S
     let replies = post.listen(mac);
     while Instant::now() < limit {
         if let Some(offer) = discover(post, mac, &replies, Instant::now() + ROM_WAIT)? {
-            return Ok(offer.lease);
+            return offer.lease.taken();
         }
     }
     Err("no DHCP server answered bootcode.bin".to_owned())
@@ -95,7 +96,7 @@ pub(super) fn eeprom(post: &Post, mac: Mac, limit: Instant) -> Result<Lease, Str
         chosen.extend(offer.server_id);
         post.send(&frame(REQUEST, xid, mac, &chosen))?;
         if let Some(ack) = hear(&replies, ACK, Instant::now() + EEPROM_WAIT) {
-            return Ok(ack.lease);
+            return ack.lease.taken();
         }
     }
     Err("no DHCP server answered the EEPROM".to_owned())
