@@ -9,9 +9,11 @@
 //! nothing, such as an OFFER.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use netboot::dns::Zone;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, timeout_at};
 
 use super::now_ms;
 use super::state::State;
@@ -21,6 +23,13 @@ use crate::store::{Store, Write};
 const TURN_LIMIT: usize = 256;
 /// The most turns that wait for the disk; with more, the state waits too.
 const TURNS_LIMIT: usize = 64;
+
+/// With so many turns at once there is a crowd, and the disk's next flush is for all that come within a moment.
+const CROWD: usize = 2;
+const GATHER: Duration = Duration::from_millis(2);
+
+/// The least time between two versions of the cluster's names.
+const NAMES_PAUSE: Duration = Duration::from_millis(50);
 
 /// A change of the state, which ends with an answer.
 pub(super) struct Job {
@@ -82,7 +91,14 @@ impl Keeper {
 
 async fn change(mut state: State, mut queue: mpsc::Receiver<Job>, turns: mpsc::Sender<Turn>) {
     let mut jobs = Vec::new();
-    while queue.recv_many(&mut jobs, TURN_LIMIT).await > 0 {
+    let mut names_due = Instant::now();
+    loop {
+        let names_wait = state.zone_is_changed();
+        let came = queue.recv_many(&mut jobs, TURN_LIMIT);
+        let came = if names_wait { timeout_at(names_due, came).await } else { Ok(came.await) };
+        if came == Ok(0) {
+            return;
+        }
         state.now_ms = now_ms();
         let mut replies = Vec::with_capacity(jobs.len());
         for Job { change, is_hint } in jobs.drain(..) {
@@ -91,7 +107,13 @@ async fn change(mut state: State, mut queue: mpsc::Receiver<Job>, turns: mpsc::S
             if is_hint && state.writes.len() == written { reply() } else { replies.push(reply) }
         }
         let writes = state.take_writes();
-        let zone = state.take_zone_changed().then(|| Arc::new(state.zone()));
+        // All names are written anew: not for each of a thousand nodes that are new within a second.
+        let zone = if state.zone_is_changed() && Instant::now() >= names_due {
+            names_due = Instant::now() + NAMES_PAUSE;
+            Some(Arc::new(state.take_zone()))
+        } else {
+            None
+        };
         // A disk that failed takes no more.
         if turns.send(Turn { writes, zone, replies }).await.is_err() {
             return;
@@ -109,11 +131,15 @@ async fn write(
         let writes: Vec<Write> =
             waiting.iter_mut().flat_map(|turn| std::mem::take(&mut turn.writes)).collect();
         store.write(&writes).await?;
+        let crowded = waiting.len() >= CROWD;
         for turn in waiting.drain(..) {
             if let Some(names) = turn.zone {
                 zone.send_replace(names);
             }
             turn.replies.into_iter().for_each(|reply| reply());
+        }
+        if crowded && !writes.is_empty() {
+            tokio::time::sleep(GATHER).await;
         }
     }
     Ok(())

@@ -125,10 +125,16 @@ impl State {
         std::mem::take(&mut self.writes)
     }
 
-    /// Whether names changed since the last time.
-    pub(super) fn take_zone_changed(&mut self) -> bool {
-        let moves = self.dhcp.leases.moves();
-        std::mem::take(&mut self.zone_changed) || std::mem::replace(&mut self.moves, moves) != moves
+    /// Whether names changed since [`State::take_zone`].
+    pub(super) fn zone_is_changed(&self) -> bool {
+        self.zone_changed || self.moves != self.dhcp.leases.moves()
+    }
+
+    /// The cluster's names, which are known from then on.
+    pub(super) fn take_zone(&mut self) -> Zone {
+        self.zone_changed = false;
+        self.moves = self.dhcp.leases.moves();
+        self.zone()
     }
 
     pub(super) fn zone_changes(&mut self) {

@@ -34,20 +34,25 @@ impl Received {
     /// # Errors
     /// `WouldBlock` when nothing waits; or what the socket says.
     pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
+        socket.try_io(Interest::READABLE, || self.receive_from(socket))
+    }
+
+    /// The same from a socket that no runtime has.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing waits; or what the socket says.
+    pub(super) fn receive_from(&mut self, socket: &impl AsRawFd) -> io::Result<()> {
         self.packets.clear();
-        let (buffers, packets) = (&mut self.buffers, &mut self.packets);
-        socket.try_io(Interest::READABLE, || {
-            let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH_LIMIT, None);
-            let mut slices: Vec<_> =
-                buffers.iter_mut().map(|buffer| [IoSliceMut::new(&mut buffer[..])]).collect();
-            let flags = MsgFlags::MSG_DONTWAIT;
-            let came = recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), flags, None)?;
-            packets.extend(came.map(|packet| {
-                let from = packet.address.map_or(SocketAddrV4::new([0; 4].into(), 0), SocketAddrV4::from);
-                (packet.bytes, from)
-            }));
-            Ok(())
-        })
+        let mut headers = MultiHeaders::<SockaddrIn>::preallocate(BATCH_LIMIT, None);
+        let mut slices: Vec<_> =
+            self.buffers.iter_mut().map(|buffer| [IoSliceMut::new(&mut buffer[..])]).collect();
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let came = recvmmsg(socket.as_raw_fd(), &mut headers, slices.iter_mut(), flags, None)?;
+        self.packets.extend(came.map(|packet| {
+            let from = packet.address.map_or(SocketAddrV4::new([0; 4].into(), 0), SocketAddrV4::from);
+            (packet.bytes, from)
+        }));
+        Ok(())
     }
 
     /// The packets, and who sent them.
@@ -97,7 +102,7 @@ impl Replies {
     }
 
     /// Sends all packets. One that cannot be sent is left out, as if the network had lost it.
-    pub(super) fn send(&mut self, socket: &UdpSocket) {
+    pub(super) fn send(&mut self, socket: &impl AsRawFd) {
         let mut sent = 0;
         while sent < self.to.len() {
             match self.send_from(socket, sent) {
@@ -114,7 +119,7 @@ impl Replies {
         self.to.clear();
     }
 
-    fn send_from(&self, socket: &UdpSocket, first: usize) -> nix::Result<usize> {
+    fn send_from(&self, socket: &impl AsRawFd, first: usize) -> nix::Result<usize> {
         let space = self.from.map(|_| nix::cmsg_space!(in_pktinfo));
         let mut headers = MultiHeaders::<SockaddrIn>::preallocate(self.to.len() - first, space);
         // ip(7), IP_PKTINFO: the kernel takes the source address from `ipi_spec_dst`.

@@ -5,14 +5,17 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use netboot::dhcp::{Kind, Mode, Packet, Request};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use socket2::Socket;
 use tokio::net::UdpSocket;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use super::batch::{Received, Replies};
 use super::prober::{Found, Prober};
@@ -25,8 +28,11 @@ const PORT: u16 = 67;
 const PXE_PORT: u16 = 4011;
 /// The most requests that are being answered; the next wait in the socket's buffer. As many as a slow disk lets wait.
 const REQUESTS_LIMIT: usize = 4_096;
-/// With so many packets at once there is a crowd: the next are left to gather for a moment, since waking up for each
-/// costs more than answering it.
+/// The most batches that wait to be looked at.
+const BATCHES_LIMIT: usize = 16;
+/// How often the listener looks whether it is still wanted, in milliseconds.
+const LOOK_UP_MS: u16 = 500;
+/// With so many packets at once there is a crowd: the next are left to gather for a moment.
 const CROWD: usize = 4;
 /// How long they gather. Clients wait 250 ms and more.
 const GATHER: Duration = Duration::from_millis(1);
@@ -69,7 +75,10 @@ pub(crate) fn bind(interface: &str, address: Ipv4Addr, mode: Mode) -> anyhow::Re
 /// None at present; a socket that reports an error is tried again.
 pub(crate) async fn run(server: Server, head: Head) -> anyhow::Result<()> {
     let Server { socket, pxe, interface, address } = server;
-    let socket = UdpSocket::from_std(socket.into()).context("registering the socket")?;
+    let (heard, requests) = mpsc::channel(BATCHES_LIMIT);
+    let ear = socket.try_clone().context("sharing the socket")?;
+    let thread = std::thread::Builder::new().name("dhcp".to_owned());
+    thread.spawn(move || listen(&ear, address, &heard)).context("starting a thread")?;
     let pxe =
         pxe.map(|socket| UdpSocket::from_std(socket.into())).transpose().context("registering the socket")?;
     let prober = Prober::open(&interface).inspect_err(|error| {
@@ -84,51 +93,66 @@ pub(crate) async fn run(server: Server, head: Head) -> anyhow::Result<()> {
     });
     let watch = pxe.is_none();
     tokio::select! {
-        ended = receive(&desk) => ended,
+        ended = receive(&desk, requests) => ended,
         ended = receive_pxe(pxe, &head) => ended,
-        () = listen(&desk) => Ok(()),
+        () = hear_probes(&desk) => Ok(()),
         () = rivals::watch(&interface, address, &head, desk.prober.as_ref()), if watch => Ok(()),
     }
 }
 
 /// What answering takes.
 struct Desk {
-    socket: UdpSocket,
+    /// The listener's as well. No runtime has it: that would be woken for each packet.
+    socket: Socket,
     address: Ipv4Addr,
     head: Head,
     prober: Option<Prober>,
     later: Arc<Semaphore>,
 }
 
-async fn receive(desk: &Arc<Desk>) -> anyhow::Result<()> {
+/// Answers what the listener heard.
+async fn receive(desk: &Arc<Desk>, mut heard: mpsc::Receiver<Vec<Request>>) -> anyhow::Result<()> {
     let places = Arc::new(Semaphore::new(REQUESTS_LIMIT));
+    while let Some(requests) = heard.recv().await {
+        // An OFFER does not wait for the disk, as an ACK does.
+        let (discovers, others): (Vec<_>, Vec<_>) =
+            requests.into_iter().partition(|request| request.kind == Kind::Discover);
+        for requests in [discovers, others].into_iter().filter(|requests| !requests.is_empty()) {
+            let places = places.clone().acquire_many_owned(requests.len() as u32).await?;
+            tokio::spawn(answer(desk.clone(), requests, places));
+        }
+    }
+    anyhow::bail!("nobody listens for DHCP packets any more")
+}
+
+/// Hears packets until nobody wants to know. A thread's work and not a task's: a runtime is woken for each packet, and
+/// when a hall of boards asks, waking up costs more than answering.
+fn listen(socket: &Socket, own: Ipv4Addr, heard: &mpsc::Sender<Vec<Request>>) {
     let mut received = Received::new();
-    loop {
-        let taken = match desk.socket.readable().await {
-            Ok(()) => received.receive(&desk.socket),
-            Err(error) => Err(error),
+    while !heard.is_closed() {
+        let mut wait = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        let taken = match poll(&mut wait, PollTimeout::from(LOOK_UP_MS)) {
+            Ok(0) | Err(Errno::EINTR) => continue,
+            Ok(_) => received.receive_from(socket),
+            Err(error) => Err(error.into()),
         };
         match taken {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             Err(error) => {
                 tracing::warn!("receiving DHCP packets: {error}");
-                tokio::time::sleep(ERROR_PAUSE).await;
+                std::thread::sleep(ERROR_PAUSE);
                 continue;
             }
         }
         // Our own broadcasts, which ask for other servers, come back to us.
-        let foreign = received.packets().filter(|(_, from)| *from.ip() != desk.address);
-        let requests = foreign.filter_map(|(packet, from)| parse(packet, from));
-        // An OFFER does not wait for the disk, as an ACK does.
-        let (discovers, others): (Vec<_>, Vec<_>) =
-            requests.partition(|request| request.kind == Kind::Discover);
-        for requests in [discovers, others].into_iter().filter(|requests| !requests.is_empty()) {
-            let places = places.clone().acquire_many_owned(requests.len() as u32).await?;
-            tokio::spawn(answer(desk.clone(), requests, places));
+        let foreign = received.packets().filter(|(_, from)| *from.ip() != own);
+        let requests: Vec<Request> = foreign.filter_map(|(packet, from)| parse(packet, from)).collect();
+        if !requests.is_empty() && heard.blocking_send(requests).is_err() {
+            return;
         }
         if received.packets().count() >= CROWD {
-            tokio::time::sleep(GATHER).await;
+            std::thread::sleep(GATHER);
         }
     }
 }
@@ -203,7 +227,7 @@ async fn receive_pxe(socket: Option<UdpSocket>, head: &Head) -> anyhow::Result<(
 }
 
 /// Hears answers by ARP as long as there is a socket for them.
-async fn listen(desk: &Desk) {
+async fn hear_probes(desk: &Desk) {
     if let Some(prober) = &desk.prober
         && let Err(error) = prober.listen().await
     {

@@ -11,7 +11,7 @@ use super::State;
 use crate::store::Write;
 
 /// The most nodes that enrol by themselves; more are strangers, so that nobody fills the store.
-const NODES_LIMIT: usize = 4_096;
+const NODES_LIMIT: usize = 16_384;
 /// The most other DHCP servers that are kept.
 const RIVALS_LIMIT: usize = 64;
 

@@ -17,8 +17,11 @@ use crate::store::Write;
 impl State {
     /// A boot begins, if this is not one that goes on; a machine never seen is enrolled.
     pub(super) fn begin_boot(&mut self, mac: Mac) {
-        let name = self.free_name(mac);
-        let node = self.nodes.entry(mac).or_insert_with(|| Node::new(mac, name));
+        if !self.nodes.contains_key(&mac) {
+            let name = self.free_name(mac);
+            self.nodes.insert(mac, Node::new(mac, name));
+        }
+        let Some(node) = self.nodes.get_mut(&mac) else { return };
         if node.begin_boot(self.now_ms) {
             let oldest = node.oldest_boot();
             self.writes.push(Write::Trim(mac, oldest));
