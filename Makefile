@@ -12,6 +12,7 @@ demo: image
 	$(FLEDERMAUS) lab demo --image "$(IMAGE)"
 
 test: image checks
+	scripts/fuzz 5
 	FLEDERMAUS_IMAGE="$(IMAGE)" scripts/run-tests
 
 # What needs no emulator.

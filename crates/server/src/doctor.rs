@@ -105,7 +105,7 @@ async fn others(settings: &Settings, network: &Resolved) -> Finding {
             return doubtful(CHECK, format!("could not be looked for: {error:#}"), "run this as root");
         }
     };
-    let names = found.iter().map(|(server, (mac, _))| match mac {
+    let names = found.iter().map(|(server, mac)| match mac {
         Some(mac) => format!("{server} ({mac})"),
         None => server.to_string(),
     });

@@ -101,9 +101,9 @@ impl Head {
         self.ask(move |state| state.in_use(address, by)).await;
     }
 
-    /// Notes another DHCP server that answers a client.
-    pub(crate) async fn meet_rival(&self, server: Ipv4Addr, mac: Option<Mac>, client: Mac) {
-        self.ask(move |state| state.meet_rival(server, mac, client)).await;
+    /// Notes another DHCP server on the wire.
+    pub(crate) async fn meet_rival(&self, server: Ipv4Addr, mac: Option<Mac>) {
+        self.ask(move |state| state.meet_rival(server, mac)).await;
     }
 
     /// The other DHCP servers that were noticed.

@@ -79,17 +79,11 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
             ended = pump::dhcp::run(dhcp, own) => ended.context("serving DHCP"),
         }
     })?;
-    let own = head.clone();
-    let mut files =
-        Thread::start(
-            "tftp",
-            move || async move { pump::tftp::run(tftp, own).await.context("serving TFTP") },
-        )?;
     let operator = http::operator::bind(&options.state_dir)?;
     tracing::info!("ready on {} ({}/{})", network.interface, network.address, network.prefix);
     tokio::select! {
         ended = conversation.ended() => ended,
-        ended = files.ended() => ended,
+        ended = pump::tftp::run(tftp, head.clone()) => ended.context("serving TFTP"),
         ended = pump::dns::run(dns, head.clone()) => ended.context("serving DNS"),
         ended = http::node::run(web, head.clone()) => ended.context("serving HTTP"),
         ended = http::operator::run(operator, head.clone()) => ended.context("serving the operator"),

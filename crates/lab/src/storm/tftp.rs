@@ -11,6 +11,8 @@ pub(super) struct Options {
     tries: u32,
     /// Whether it says how long it waits (RFC 2349).
     says_timeout: bool,
+    /// The port that it asks from; 0 is any.
+    port: u16,
 }
 
 impl Options {
@@ -22,11 +24,11 @@ impl Options {
 
 /// U-Boot's own stack: 5 s, ten times (net/tftp.c); the window is what our boot script sets.
 pub(super) const LEGACY: Options =
-    Options { window: 16, wait: Duration::from_secs(5), tries: 10, says_timeout: true };
+    Options { window: 16, wait: Duration::from_secs(5), tries: 10, says_timeout: true, port: 0 };
 /// lwIP's as U-Boot builds it: 1 s without a packet ends a transfer (`TFTP_TIMEOUT_MSECS`), for a read asks once only
-/// (lwip/src/apps/tftp/tftp.c, `tftp_tmr`).
+/// (lwip/src/apps/tftp/tftp.c, `tftp_tmr`), and for all its files from the server's own port number (`tftp_init_common`).
 pub(super) const LWIP: Options =
-    Options { window: 1, wait: Duration::from_secs(1), tries: 1, says_timeout: false };
+    Options { window: 1, wait: Duration::from_secs(1), tries: 1, says_timeout: false, port: 69 };
 
 const BLOCK_BYTES: usize = 1_468;
 /// The most that is kept of a file, in bytes: a boot configuration.
@@ -52,7 +54,7 @@ pub(super) fn get(
     options: Options,
     keep: bool,
 ) -> Result<File, String> {
-    let socket = UdpSocket::bind((own, 0)).map_err(|error| format!("a port for TFTP: {error}"))?;
+    let socket = UdpSocket::bind((own, options.port)).map_err(|error| format!("a port for TFTP: {error}"))?;
     socket.set_read_timeout(Some(options.wait)).map_err(|error| error.to_string())?;
     let mut transfer =
         Transfer { socket, path, options, peer: None, server, block: 0, unacked: 0, gap: false, window: 1 };

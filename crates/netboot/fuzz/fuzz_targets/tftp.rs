@@ -9,9 +9,13 @@ fuzz_target!(|packets: Vec<Vec<u8>>| {
     assert!(to_netascii(first).len() <= 2 * first.len());
     let Ok(request) = Request::parse(first) else { return };
     let file = vec![7; 5_000];
-    let (mut transfer, _) = Transfer::new(&request, file.len() as u64, Pace::Steady, 0);
-    for (now_ms, packet) in others.iter().enumerate() {
-        if let Send::Blocks(blocks) = transfer.handle(packet, now_ms as u64) {
+    let pace = [Pace::Steady, Pace::Quick, Pace::OnRequest][others.len() % 3];
+    let (mut transfer, _) = Transfer::new(&request, file.len() as u64, pace, 0);
+    for (step, packet) in others.iter().enumerate() {
+        let now_ms = step as u64 * 300;
+        let _ = transfer.repeat(now_ms);
+        let _ = transfer.poll(now_ms);
+        if let Send::Blocks(blocks) = transfer.handle(packet, now_ms) {
             assert!(blocks.end - blocks.start <= u64::from(WINDOWSIZE_LIMIT));
             for block in blocks {
                 let mut sent = Vec::new();

@@ -34,8 +34,6 @@ pub enum Code {
     AccessViolation,
     /// 4: the packet makes no sense here.
     IllegalOperation,
-    /// 5: there is no such transfer.
-    UnknownTransfer,
 }
 
 impl Code {
@@ -45,7 +43,6 @@ impl Code {
             Self::FileNotFound => 1,
             Self::AccessViolation => 2,
             Self::IllegalOperation => 4,
-            Self::UnknownTransfer => 5,
         }
     }
 }

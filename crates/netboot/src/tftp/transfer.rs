@@ -10,6 +10,10 @@ use super::packet::{
     BLKSIZE_LIMIT, DATA_HEADER_BYTES, FromClient, Request, WINDOWSIZE_LIMIT, data_header, oack_packet,
 };
 
+/// TFTP's error code for a packet that belongs to no transfer (RFC 1350 appendix).
+const UNKNOWN_TRANSFER: u16 = 5;
+/// A client that is sent nothing twice by itself does not ask again sooner, in milliseconds.
+const ASKS_AGAIN_MS: u64 = 500;
 /// Block size without the option, in bytes (RFC 1350).
 const BLKSIZE_DEFAULT: u16 = 512;
 
@@ -64,6 +68,8 @@ pub struct Transfer {
     heard: bool,
     /// How often the timer has sent the same window again.
     retries: u32,
+    /// When something was last sent.
+    sent_ms: u64,
     retry_at_ms: u64,
     outcome: Option<Outcome>,
 }
@@ -84,6 +90,7 @@ impl Transfer {
             repeated: false,
             heard: false,
             retries: 0,
+            sent_ms: 0,
             retry_at_ms: 0,
             outcome: None,
         };
@@ -98,6 +105,10 @@ impl Transfer {
         }
         match FromClient::parse(packet) {
             Some(FromClient::Ack(number)) => self.acknowledge(number, now_ms),
+            // lwIP says so of a block that it did not expect, and goes on waiting for the one that it did.
+            Some(FromClient::Error { code: UNKNOWN_TRANSFER, .. }) if self.pace == Pace::Quick => {
+                Send::Nothing
+            }
             Some(FromClient::Error { code, message }) => {
                 self.outcome = Some(Outcome::Aborted { code, message });
                 Send::Nothing
@@ -117,8 +128,7 @@ impl Transfer {
             return Send::Nothing;
         }
         if self.pace.patience_ms(self.retries + 1).is_none() {
-            let all_sent = self.heard && self.sent == self.last_block();
-            self.outcome = Some(if all_sent { Outcome::Unconfirmed } else { Outcome::TimedOut });
+            self.outcome = Some(if self.is_all_sent() { Outcome::Unconfirmed } else { Outcome::TimedOut });
             return Send::Nothing;
         }
         self.retries += 1;
@@ -155,6 +165,11 @@ impl Transfer {
         buffer.extend(&bytes[start..end]);
     }
 
+    /// Whether everything was sent, to a client that answered: most likely it has it all.
+    pub fn is_all_sent(&self) -> bool {
+        self.heard && self.sent == self.last_block()
+    }
+
     fn acknowledge(&mut self, number: u16, now_ms: u64) -> Send {
         if self.oack.is_some() {
             return if number == 0 { self.begin(now_ms) } else { Send::Nothing };
@@ -189,17 +204,22 @@ impl Transfer {
     /// With windows, the last acknowledgement again says that the first block after it got lost (RFC 7440
     /// section 4); without, it is only a duplicate, except from a client that gets nothing twice unless it asks.
     fn repeat_window(&mut self, now_ms: u64) -> Send {
-        let asks = self.windowsize > 1 || self.pace == Pace::OnRequest;
-        if !asks || self.repeated || !self.heard {
+        let asks = match self.pace {
+            // One that asks again because it heard nothing may ask as often as it likes; an ACK that the network doubled
+            // comes sooner than anybody loses patience.
+            Pace::OnRequest => self.heard && now_ms >= self.sent_ms.saturating_add(ASKS_AGAIN_MS),
+            Pace::Steady | Pace::Quick => self.heard && self.windowsize > 1 && !self.repeated,
+        };
+        if !asks {
             return Send::Nothing;
         }
-        // One that asks again because it heard nothing may ask as often as it likes.
-        self.repeated = self.pace != Pace::OnRequest;
+        self.repeated = true;
         self.send(now_ms)
     }
 
     /// The OACK, or the window after what is acknowledged.
     fn send(&mut self, now_ms: u64) -> Send {
+        self.sent_ms = now_ms;
         self.retry_at_ms = now_ms.saturating_add(self.pace.patience_ms(self.retries).unwrap_or(0));
         if let Some(oack) = &self.oack {
             return Send::Oack(oack.clone());

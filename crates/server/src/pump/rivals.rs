@@ -32,8 +32,8 @@ pub(crate) async fn watch(interface: &str, own: Ipv4Addr, head: &Head, prober: O
     loop {
         match look(interface, own, prober).await {
             Ok(found) => {
-                for (server, (mac, client)) in found {
-                    head.meet_rival(server, mac, client).await;
+                for (server, mac) in found {
+                    head.meet_rival(server, mac).await;
                 }
             }
             Err(error) => tracing::debug!("looking for other DHCP servers: {error:#}"),
@@ -43,7 +43,7 @@ pub(crate) async fn watch(interface: &str, own: Ipv4Addr, head: &Head, prober: O
 }
 
 /// The servers that offer an address within four seconds, without the head itself; each with its hardware address, if
-/// that could be found out, and the client that it answered (one made up for the purpose).
+/// that could be found out.
 ///
 /// # Errors
 /// The port is in use (by a DHCP client on this interface), or a right is missing.
@@ -51,7 +51,7 @@ pub(crate) async fn look(
     interface: &str,
     own: Ipv4Addr,
     prober: Option<&Prober>,
-) -> anyhow::Result<BTreeMap<Ipv4Addr, (Option<Mac>, Mac)>> {
+) -> anyhow::Result<BTreeMap<Ipv4Addr, Option<Mac>>> {
     let socket = open(interface)?;
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
@@ -65,13 +65,13 @@ pub(crate) async fn look(
         socket.send_to(&question, (Ipv4Addr::BROADCAST, SERVER_PORT)).await.context("asking")?;
         hear(&socket, client, transaction, |server| {
             if server != own && servers.len() < SERVERS_LIMIT {
-                servers.insert(server, (None, client));
+                servers.insert(server, None);
             }
         })
         .await;
     }
     if let Some(prober) = prober {
-        for (server, (mac, _)) in &mut servers {
+        for (server, mac) in &mut servers {
             if let Found::Somebody(found) = prober.ask(*server).await {
                 *mac = Some(found);
             }

@@ -1,9 +1,9 @@
-//! The TFTP pump: requests on UDP port 69 of the head's address, all transfers on a second port.
+//! The TFTP pump: requests on UDP port 69 of the head's address, the transfers on another port for each of some threads.
 //!
 //! A transfer is known by its client's address and port (RFC 1350 calls the pair of ports its TID), so that one socket
-//! serves all: what many clients acknowledge is read with one call to the kernel, and what they get is sent with one.
-//! Every client is sent one window for each of its acknowledgements, so that all get the same share, and a boot
-//! configuration of one block never stands behind somebody's kernel.
+//! serves many: what they acknowledge is read with one call to the kernel, and what they get is sent with one. A machine
+//! belongs to one thread by its address. Every client is sent one window for each of its acknowledgements, so that all
+//! get the same share, and a boot configuration of one block never stands behind somebody's kernel.
 
 mod desk;
 mod outbox;
@@ -13,10 +13,13 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use anyhow::Context;
+use cluster::phase::Step;
+use cluster::{Mac, Phase};
 use netboot::tftp::{Pace, Request};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::Socket;
 use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -25,6 +28,7 @@ use self::outbox::Outbox;
 use super::batch::Received;
 use super::{ERROR_PAUSE, PACKET_BYTES, Service, enlarge_buffer, open_udp};
 use crate::head::{BootFile, Head};
+use crate::thread::Thread;
 
 /// The port TFTP servers listen on.
 const PORT: u16 = 69;
@@ -40,14 +44,19 @@ const SERVICE: Service = Service {
     remedy: "stop the other TFTP server, or give the cluster a network of its own and name that interface",
 };
 
+/// The most threads that move transfers; no more than the machine has cores.
+const THREADS_LIMIT: usize = 4;
+/// The most requests that wait for a thread; those over it are not answered, and the client asks again.
+const REQUESTS_LIMIT: usize = 256;
+
 /// The bound sockets.
 #[derive(Debug)]
 pub(crate) struct Server {
     requests: Socket,
-    transfers: Socket,
+    transfers: Vec<Socket>,
 }
 
-/// Binds port 69 of the head's address on the interface, and another for the transfers.
+/// Binds port 69 of the head's address on the interface, and others for the transfers.
 ///
 /// # Errors
 /// A sentence that says which program has the port, or which right is missing.
@@ -57,22 +66,25 @@ pub(crate) fn bind(interface: &str, address: Ipv4Addr) -> anyhow::Result<Server>
 
 fn bind_port(interface: &str, address: SocketAddrV4) -> anyhow::Result<Server> {
     let requests = open_udp(interface, address, &SERVICE)?;
-    let transfers = open_udp(interface, SocketAddrV4::new(*address.ip(), 0), &SERVICE)?;
-    enlarge_buffer(&transfers, SOCKET_BUFFER_BYTES)?;
-    let sending = setsockopt(&transfers, sockopt::SndBufForce, &SOCKET_BUFFER_BYTES);
-    sending
-        .or_else(|_| setsockopt(&transfers, sockopt::SndBuf, &SOCKET_BUFFER_BYTES))
-        .context("setting up a socket")?;
-    Ok(Server { requests, transfers })
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_LIMIT);
+    let port = || {
+        let transfers = open_udp(interface, SocketAddrV4::new(*address.ip(), 0), &SERVICE)?;
+        enlarge_buffer(&transfers, SOCKET_BUFFER_BYTES)?;
+        setsockopt(&transfers, sockopt::SndBufForce, &SOCKET_BUFFER_BYTES)
+            .or_else(|_| setsockopt(&transfers, sockopt::SndBuf, &SOCKET_BUFFER_BYTES))
+            .context("setting up a socket")?;
+        Ok(transfers)
+    };
+    Ok(Server { requests, transfers: (0..threads).map(|_| port()).collect::<anyhow::Result<_>>()? })
 }
 
 /// Serves until it is dropped; the running transfers end with it. Has to be called in a tokio runtime.
 ///
 /// # Errors
-/// None at present; a socket that reports an error is tried again.
+/// A thread cannot be started, or ended; a socket that reports an error is tried again.
 pub(crate) async fn run(server: Server, head: Head) -> anyhow::Result<()> {
     let teller = head.clone();
-    let tell: Tell = Box::new(move |mac, phase, step| teller.transferred(mac, phase, step));
+    let tell = move |mac, phase, step| teller.transferred(mac, phase, step);
     let find = move |path: String, client: Ipv4Addr| {
         let head = head.clone();
         async move { head.boot_file(path, client).await }
@@ -80,16 +92,89 @@ pub(crate) async fn run(server: Server, head: Head) -> anyhow::Result<()> {
     serve(server, find, tell).await
 }
 
-/// The same with any source of files.
-async fn serve<F, Found>(server: Server, find: F, tell: Tell) -> anyhow::Result<()>
+/// The same with any source of files, and anybody who is told.
+async fn serve<F, Found, T>(server: Server, find: F, tell: T) -> anyhow::Result<()>
+where
+    F: Fn(String, Ipv4Addr) -> Found + Clone + Send + 'static,
+    Found: Future<Output = Option<(BootFile, Pace)>> + Send + 'static,
+    T: Fn(Mac, Phase, Step) + Clone + Send + 'static,
+{
+    let (mut threads, mut queues) = (Vec::new(), Vec::new());
+    for (number, transfers) in server.transfers.into_iter().enumerate() {
+        let (sender, queue) = mpsc::channel(REQUESTS_LIMIT);
+        let (find, tell) = (find.clone(), Box::new(tell.clone()));
+        queues.push(sender);
+        threads.push(Thread::start(&format!("tftp-{number}"), move || {
+            move_transfers(transfers, queue, find, tell)
+        })?);
+    }
+    tokio::select! {
+        ended = any_end(threads) => ended,
+        ended = take_requests(server.requests, queues) => ended,
+    }
+}
+
+/// Waits until one of the threads ends.
+async fn any_end(threads: Vec<Thread>) -> anyhow::Result<()> {
+    let mut ends = JoinSet::new();
+    for mut thread in threads {
+        ends.spawn(async move { thread.ended().await });
+    }
+    match ends.join_next().await {
+        Some(ended) => ended.context("a thread of TFTP ended")?,
+        None => std::future::pending().await,
+    }
+}
+
+/// Reads requests, and gives each to the thread of its machine.
+async fn take_requests(
+    socket: Socket,
+    queues: Vec<mpsc::Sender<(SocketAddrV4, Request)>>,
+) -> anyhow::Result<()> {
+    let socket = UdpSocket::from_std(socket.into()).context("registering the socket")?;
+    let mut buffer = [0; PACKET_BYTES];
+    loop {
+        let (length, client) = match socket.recv_from(&mut buffer).await {
+            // Nothing can be sent to port 0.
+            Ok((length, SocketAddr::V4(client))) if client.port() != 0 => (length, client),
+            Ok(_) => continue,
+            Err(error) => {
+                tracing::warn!("receiving TFTP requests: {error}");
+                tokio::time::sleep(ERROR_PAUSE).await;
+                continue;
+            }
+        };
+        match Request::parse(&buffer[..length]) {
+            Ok(request) => {
+                // Neighbours in the rack have neighbouring addresses.
+                let thread = client.ip().to_bits() as usize % queues.len();
+                if queues[thread].try_send((client, request)).is_err() {
+                    tracing::debug!("TFTP request of {client} left unanswered: too many wait");
+                }
+            }
+            Err(refused) => {
+                tracing::debug!("TFTP packet from {client} refused: {refused}");
+                if let Some(packet) = refused.packet() {
+                    let _ = socket.try_send_to(&packet, SocketAddr::V4(client));
+                }
+            }
+        }
+    }
+}
+
+/// What one of the threads does.
+async fn move_transfers<F, Found>(
+    transfers: Socket,
+    mut queue: mpsc::Receiver<(SocketAddrV4, Request)>,
+    find: F,
+    tell: Tell,
+) -> anyhow::Result<()>
 where
     F: Fn(String, Ipv4Addr) -> Found,
     Found: Future<Output = Option<(BootFile, Pace)>> + Send + 'static,
 {
-    let register = |socket: Socket| UdpSocket::from_std(socket.into()).context("registering the socket");
-    let (requests, transfers) = (register(server.requests)?, register(server.transfers)?);
-    let mut pump =
-        Pump { requests, transfers, desk: Desk::new(tell), outbox: Outbox::new(), began: Instant::now() };
+    let transfers = UdpSocket::from_std(transfers.into()).context("registering the socket")?;
+    let mut pump = Pump { transfers, desk: Desk::new(tell), outbox: Outbox::new(), began: Instant::now() };
     let (mut received, mut crowd) = (Received::new(), false);
     let mut finding = JoinSet::new();
     let mut tick = interval(TICK);
@@ -100,16 +185,18 @@ where
                 Ok(()) => pump.hear(&mut received, &mut crowd).await,
                 Err(error) => Err(error),
             },
-            ready = pump.requests.readable() => match ready {
-                Ok(()) => pump.take_requests(|client, path| {
+            asked = queue.recv() => {
+                let Some((client, request)) = asked else { return Ok(()) };
+                let (path, now_ms) = (request.path.clone(), pump.now_ms());
+                if pump.desk.request(client, request.clone(), now_ms, &mut pump.outbox) == Next::Find {
                     let found = find(path, *client.ip());
-                    finding.spawn(async move { (client, found.await) });
-                }),
-                Err(error) => Err(error),
-            },
+                    finding.spawn(async move { (client, request, found.await) });
+                }
+                Ok(())
+            }
             Some(found) = finding.join_next() => {
                 match found {
-                    Ok((client, found)) => pump.begin(client, found),
+                    Ok((client, request, found)) => pump.begin(client, request, found),
                     Err(error) => tracing::error!("looking for a file broke: {error}"),
                 }
                 Ok(())
@@ -128,7 +215,6 @@ where
 }
 
 struct Pump {
-    requests: UdpSocket,
     transfers: UdpSocket,
     desk: Desk,
     outbox: Outbox,
@@ -175,44 +261,15 @@ impl Pump {
     }
 
     async fn packet(&mut self, client: SocketAddrV4, packet: &[u8], now_ms: u64) {
-        if let Some(error) = self.desk.packet(client, packet, now_ms, &mut self.outbox) {
-            let _ = self.transfers.try_send_to(&error, SocketAddr::V4(client));
-        }
-        if self.outbox.is_full() {
+        self.desk.packet(client, packet, now_ms, &mut self.outbox);
+        if self.outbox.is_due() {
             self.outbox.send(&self.transfers).await;
         }
     }
 
-    /// Reads the requests that wait; `find` has to find each one's file.
-    fn take_requests(&mut self, mut find: impl FnMut(SocketAddrV4, String)) -> io::Result<()> {
-        let mut buffer = [0; PACKET_BYTES];
-        loop {
-            let (length, client) = match self.requests.try_recv_from(&mut buffer) {
-                Ok((length, SocketAddr::V4(client))) => (length, client),
-                Ok(_) => continue,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
-            };
-            match Request::parse(&buffer[..length]) {
-                Ok(request) => {
-                    let (path, now_ms) = (request.path.clone(), self.now_ms());
-                    if self.desk.request(client, request, now_ms, &mut self.outbox) == Next::Find {
-                        find(client, path);
-                    }
-                }
-                Err(refused) => {
-                    tracing::debug!("TFTP packet from {client} refused: {refused}");
-                    if let Some(packet) = refused.packet() {
-                        let _ = self.requests.try_send_to(&packet, SocketAddr::V4(client));
-                    }
-                }
-            }
-        }
-    }
-
-    fn begin(&mut self, client: SocketAddrV4, found: Option<(BootFile, Pace)>) {
+    fn begin(&mut self, client: SocketAddrV4, request: Request, found: Option<(BootFile, Pace)>) {
         let now_ms = self.now_ms();
-        if let Some(error) = self.desk.begin(client, found, now_ms, &mut self.outbox) {
+        if let Some(error) = self.desk.begin(client, request, found, now_ms, &mut self.outbox) {
             let _ = self.transfers.try_send_to(&error, SocketAddr::V4(client));
         }
     }
@@ -224,7 +281,7 @@ impl Pump {
         let now_ms = self.now_ms();
         for client in self.desk.overdue(now_ms) {
             self.desk.poll(client, now_ms, &mut self.outbox);
-            if self.outbox.is_full() {
+            if self.outbox.is_due() {
                 self.outbox.send(&self.transfers).await;
             }
         }

@@ -28,6 +28,8 @@ struct Client {
     unasked: usize,
     /// Whether the last acknowledgement was sent again.
     asked_again: bool,
+    /// How many packets to the client the wire doubled.
+    doubled: usize,
 }
 
 impl Client {
@@ -36,6 +38,7 @@ impl Client {
             pace: Pace::Steady,
             unasked: 0,
             asked_again: false,
+            doubled: 0,
             blksize,
             windowsize,
             received: Vec::new(),
@@ -176,6 +179,8 @@ enum Fate {
 struct Wire {
     fates: Vec<Fate>,
     packets: u64,
+    /// How many to the client arrive twice.
+    doubled: usize,
     /// Arrival time, order of sending, whether to the server, the packet.
     flying: Vec<(u64, u64, bool, Vec<u8>)>,
 }
@@ -189,6 +194,7 @@ impl Wire {
             Fate::Arrives { after_ms } => vec![after_ms],
             Fate::Doubled { after_ms, again_ms } => vec![after_ms, again_ms],
         };
+        self.doubled += usize::from(times.len() == 2 && !to_server);
         for after_ms in times {
             self.flying.push((now_ms + after_ms, self.packets, to_server, packet.clone()));
         }
@@ -207,13 +213,14 @@ impl Wire {
 
 /// Plays a whole transfer; gives its outcome.
 fn play(client: &mut Client, bytes: Arc<[u8]>, fates: Vec<Fate>) -> Outcome {
-    let mut wire = Wire { fates, packets: 0, flying: Vec::new() };
+    let mut wire = Wire { fates, packets: 0, doubled: 0, flying: Vec::new() };
     let mut now_ms = 1_000;
     let (mut transfer, first) = Server::paced(&client.request(), bytes, client.pace, now_ms);
     first.into_iter().for_each(|packet| wire.send(now_ms, false, packet));
     let mut repeat_at_ms = now_ms + CLIENT_PATIENCE_MS;
     loop {
         if let Some(outcome) = transfer.transfer.outcome() {
+            client.doubled = wire.doubled;
             return outcome.clone();
         }
         let timer = transfer.transfer.poll_at().expect("it runs");

@@ -12,6 +12,9 @@ use crate::store::Write;
 
 /// The most nodes that enrol by themselves; more are strangers, so that nobody fills the store.
 const NODES_LIMIT: usize = 16_384;
+/// For how long another DHCP server counts as there after it was last noticed, in milliseconds: longer than the head
+/// waits before it looks again.
+const RIVAL_MS: u64 = 15 * 60 * 1_000;
 /// The most other DHCP servers that are kept.
 const RIVALS_LIMIT: usize = 64;
 
@@ -26,9 +29,7 @@ impl State {
         match answer.reply {
             Ok(_) if request.kind == Kind::Discover => self.discovered(request.mac, request.profile),
             // Beside a router this is as it should be.
-            Err(Why::OtherServer(server)) if !self.is_beside_another() => {
-                self.meet_rival(server, None, request.mac)
-            }
+            Err(Why::OtherServer(server)) if !self.is_beside_another() => self.meet_rival(server, None),
             _ => {}
         }
         answer
@@ -62,7 +63,7 @@ impl State {
     }
 
     /// Another DHCP server is on the wire.
-    pub(in crate::head) fn meet_rival(&mut self, server: Ipv4Addr, mac: Option<Mac>, client: Mac) {
+    pub(in crate::head) fn meet_rival(&mut self, server: Ipv4Addr, mac: Option<Mac>) {
         let now_ms = self.now_ms;
         if let Some(known) = self.rivals.get_mut(&server) {
             known.seen_ms = now_ms;
@@ -70,15 +71,17 @@ impl State {
         } else if self.rivals.len() < RIVALS_LIMIT {
             let hardware = mac.map_or(String::new(), |mac| format!(" ({mac})"));
             tracing::warn!(
-                "another DHCP server, {server}{hardware}, answers {client}: stop it, or give the cluster a network of \
+                "another DHCP server is on the wire, {server}{hardware}: stop it, or give the cluster a network of \
                  its own, or set `dhcp = \"proxy\"`"
             );
             self.rivals.insert(server, RivalView { server, mac, seen_ms: now_ms });
         }
     }
 
+    /// The other DHCP servers that were noticed lately.
     pub(in crate::head) fn rivals(&self) -> Vec<RivalView> {
-        self.rivals.values().cloned().collect()
+        let lately = |rival: &&RivalView| self.now_ms.saturating_sub(rival.seen_ms) < RIVAL_MS;
+        self.rivals.values().filter(lately).cloned().collect()
     }
 
     /// How a client of TFTP is sent something again, by what it was when it asked for its address.

@@ -1,4 +1,4 @@
-//! The running transfers: one task moves them all, from one socket.
+//! The running transfers of one thread, from one socket.
 
 use std::collections::HashMap;
 use std::net::SocketAddrV4;
@@ -16,8 +16,8 @@ use crate::head::BootFile;
 const TRANSFERS_LIMIT: usize = 1_024;
 /// The most transfers at a time to one address: firmware probes files and leaves transfers behind.
 const TRANSFERS_PER_CLIENT_LIMIT: usize = 8;
-/// The most bytes of files that are in memory only for their transfers.
-const BYTES_LIMIT: usize = 256 * 1024 * 1024;
+/// The most bytes of files that are in memory only for their transfers, of each thread.
+const BYTES_LIMIT: usize = 64 * 1024 * 1024;
 /// The longest file that is translated to netascii: a text, in bytes.
 const TEXT_LIMIT: usize = 4 * 1024 * 1024;
 /// The least time between two progress reports of a transfer, in milliseconds.
@@ -35,7 +35,7 @@ pub(super) struct Desk {
 }
 
 struct Running {
-    path: String,
+    request: Request,
     transfer: Transfer,
     bytes: Arc<[u8]>,
     node: Option<(Mac, Phase)>,
@@ -66,17 +66,18 @@ impl Desk {
         now_ms: u64,
         outbox: &mut Outbox,
     ) -> Next {
-        if self.asked.get(&client).is_some_and(|asked| asked.path == request.path) {
+        if self.asked.get(&client) == Some(&request) {
             return Next::Done;
         }
         if let Some(running) = self.running.get_mut(&client) {
-            if running.path == request.path
+            if running.request == request
                 && let Some(send) = running.transfer.repeat(now_ms)
             {
                 running.send(send, client, outbox);
                 return Next::Done;
             }
-            self.end(client, Step::Failed);
+            let step = if running.transfer.is_all_sent() { Step::Done } else { Step::Failed };
+            self.end(client, step);
         }
         let others = self.running.keys().chain(self.asked.keys());
         let own = others.filter(|other| other.ip() == client.ip()).count();
@@ -92,15 +93,20 @@ impl Desk {
         Next::Find
     }
 
-    /// The file of a request was found, or there is none: an ERROR to send instead.
+    /// The file of a request was found, or there is none: an ERROR to send instead. Nothing, if the client has asked for
+    /// something else since.
     pub(super) fn begin(
         &mut self,
         client: SocketAddrV4,
+        request: Request,
         found: Option<(BootFile, Pace)>,
         now_ms: u64,
         outbox: &mut Outbox,
     ) -> Option<Vec<u8>> {
-        let request = self.asked.remove(&client)?;
+        if self.asked.get(&client) != Some(&request) {
+            return None;
+        }
+        self.asked.remove(&client);
         let Some((BootFile { bytes, node }, pace)) = found else {
             tracing::debug!("{client} asked for {}, which is not served", request.path);
             return Some(error_packet(Code::FileNotFound, "no such file"));
@@ -117,31 +123,21 @@ impl Desk {
             return None;
         }
         let (transfer, first) = Transfer::new(&request, bytes.len() as u64, pace, now_ms);
-        let path = request.path;
-        let mut running = Running { path, transfer, bytes, node, told_ms: now_ms, told_bytes: 0 };
+        let mut running = Running { request, transfer, bytes, node, told_ms: now_ms, told_bytes: 0 };
         running.send(first, client, outbox);
         self.running.insert(client, running);
         self.tell(node, Step::Started);
         None
     }
 
-    /// Takes a client's packet. An ERROR to send if it has no transfer (RFC 1350 section 4).
-    pub(super) fn packet(
-        &mut self,
-        client: SocketAddrV4,
-        packet: &[u8],
-        now_ms: u64,
-        outbox: &mut Outbox,
-    ) -> Option<Vec<u8>> {
-        let Some(running) = self.running.get_mut(&client) else {
-            // Only to an ACK: an ERROR that answers an ERROR would never end.
-            return matches!(packet, [0, 4, ..])
-                .then(|| error_packet(Code::UnknownTransfer, "no such transfer"));
-        };
-        let send = running.transfer.handle(packet, now_ms);
-        running.send(send, client, outbox);
-        self.settle(client);
-        None
+    /// Takes a client's packet. One that belongs to no transfer is met by silence and not by ERROR 5, which RFC 1350
+    /// suggests: lwIP asks for all its files from one port, and a late ACK of the last one would end the next.
+    pub(super) fn packet(&mut self, client: SocketAddrV4, packet: &[u8], now_ms: u64, outbox: &mut Outbox) {
+        if let Some(running) = self.running.get_mut(&client) {
+            let send = running.transfer.handle(packet, now_ms);
+            running.send(send, client, outbox);
+            self.settle(client);
+        }
     }
 
     /// The clients whose timer rang.
@@ -180,7 +176,7 @@ impl Desk {
     /// Ends a transfer that is over.
     fn settle(&mut self, client: SocketAddrV4) {
         let Some(running) = self.running.get(&client) else { return };
-        let path = &running.path;
+        let path = &running.request.path;
         let step = match running.transfer.outcome() {
             None => return,
             Some(Outcome::Complete | Outcome::Unconfirmed) => {

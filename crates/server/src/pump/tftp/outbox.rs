@@ -13,7 +13,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, sendm
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-/// The most buffers that are sent with one call, and when the outbox counts as full: in buffers, and in bytes.
+/// The most buffers that are sent with one call, and so many bytes are enough.
 const BUFFERS_LIMIT: usize = 32;
 const FULL_BYTES: usize = 512 * 1024;
 /// The most packets that the kernel takes out of one buffer (UDP_MAX_SEGMENTS in its include/linux/udp.h), and the
@@ -41,10 +41,12 @@ impl Outbox {
         (BUFFER_BYTES / packet_bytes).clamp(1, SEGMENTS_LIMIT) as u64
     }
 
-    /// Whether it is time to send.
-    pub(super) fn is_full(&self) -> bool {
+    /// Whether it is time to send. A client that is sent a single packet waits for it alone, and goes on at once: while
+    /// it works, the next ones are answered.
+    pub(super) fn is_due(&self) -> bool {
         let filled = self.buffers.iter().take(self.to.len());
-        self.to.len() >= BUFFERS_LIMIT || filled.map(Vec::len).sum::<usize>() >= FULL_BYTES
+        let is_single = self.to.len() == 1 && self.buffers[0].len() <= self.to[0].1;
+        is_single || self.to.len() >= BUFFERS_LIMIT || filled.map(Vec::len).sum::<usize>() >= FULL_BYTES
     }
 
     /// An empty buffer for packets of that size, of which only the last may be shorter.
@@ -71,7 +73,7 @@ impl Outbox {
                     }
                 }
                 // The interface computes no checksums, or its packets are smaller than ours.
-                Err(error) if self.segments && refuses_segments(&error) => self.segments = false,
+                Err(error) if self.is_segmented(sent) && refuses_segments(&error) => self.segments = false,
                 Err(error) => {
                     tracing::debug!("sending to {}: {error}", self.to[sent].0);
                     sent += 1;
@@ -79,6 +81,11 @@ impl Outbox {
             }
         }
         self.to.clear();
+    }
+
+    /// Whether the kernel is asked to take the next buffers apart.
+    fn is_segmented(&self, first: usize) -> bool {
+        self.segments && self.buffers[first].len() > self.to[first].1
     }
 
     /// Sends buffers from that one on; how many went.
