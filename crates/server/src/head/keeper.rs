@@ -8,6 +8,7 @@
 //! changes nothing is answered in its turn too, so that nobody is told of what may yet be lost; except what promises
 //! nothing, such as an OFFER.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,10 +83,12 @@ impl Keeper {
     /// The store cannot be written.
     pub(crate) async fn keep(self) -> anyhow::Result<()> {
         let (sender, turns) = mpsc::channel(TURNS_LIMIT);
-        // The disk goes on until the state is gone and its last turn is written.
-        let (written, ()) =
-            tokio::join!(write(self.store, turns, self.zone), change(self.state, self.queue, sender));
-        written
+        let mut write = pin!(write(self.store, turns, self.zone));
+        tokio::select! {
+            written = &mut write => written,
+            // The disk goes on until the state's last turn is written.
+            () = change(self.state, self.queue, sender) => write.await,
+        }
     }
 }
 
