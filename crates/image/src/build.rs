@@ -3,31 +3,27 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cluster::manifest::Manifest;
+use cluster::configuration::{Mistakes, Named};
+use cluster::manifest::{Manifest, Package as Ingredient};
 
-use crate::download::Downloads;
-use crate::index::Package;
+use crate::download::{Downloads, Gone};
 use crate::inputs::{self, Inputs};
 use crate::lists::{self, items};
+use crate::lock::{self, ADVICE, Lock, Pinned, fit};
+use crate::mirror::RELEASE_FRESH;
 use crate::modules::{Chosen, Kernel};
 use crate::output::{self, Draft};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
-use crate::shopping::{Shopping, shop};
 use crate::tree::Tree;
-use crate::{container, deb, firmware, initramfs, mirror, rules, squashfs};
-use cluster::configuration::{Mistakes, Named};
+use crate::{container, firmware, initramfs, mirror, pantry, rules, squashfs, update};
 
 const KERNEL_FILE: &str = "kernel";
 const INITRAMFS_FILE: &str = "initramfs";
 const SYSTEM_FILE: &str = "system.squashfs";
-/// How many packages are unpacked at once.
-const UNPACKERS: usize = 4;
 
 /// What to build, from what, and where.
 #[derive(Clone, Debug)]
@@ -64,7 +60,8 @@ pub enum BuildError {
     Failed(#[from] anyhow::Error),
 }
 
-/// Builds the image, unless `out` holds one of the same inputs already.
+/// Builds the image, unless `out` holds one of the same inputs already: of the packages in the recipe's lock, or of
+/// the newest ones if there is no lock yet, which is then written.
 ///
 /// # Errors
 /// The recipe's mistakes, all at once; or whatever stopped the build.
@@ -94,27 +91,31 @@ fn run(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Built, Bui
     let recipe = Recipe::parse(&options.recipe, &text)?;
     let inputs = inputs::read(options, &recipe)?;
 
-    progress.step("release");
     let downloads = Downloads::new(&options.cache)?;
-    let mirrors = mirror::verified(&recipe, &options.apt, &downloads, progress)?;
-    let key = inputs::key(&text, &recipe, &inputs, &mirrors)?;
+    let lock_path = lock::path_of(&options.recipe);
+    let (lock, is_new) = match lock::read(&lock_path)? {
+        Some(lock) => (lock, false),
+        None => (update::resolve(&recipe, &options.apt, &downloads, RELEASE_FRESH, progress)?, true),
+    };
+    fit::check(&lock, &lock_path, &recipe)?;
+    let key = inputs::key(&text, &recipe, &inputs, &lock)?;
     if let Some(manifest) = output::unchanged(&options.out, key) {
+        if is_new {
+            lock::write(&lock_path, &lock)?;
+        }
         return Ok(Built { manifest, unchanged: true });
     }
     let draft = Draft::begin(&options.out)?;
     squashfs::check_tool()?;
 
-    progress.step("package list");
-    let _lock = downloads.lock()?;
-    let index = mirror::index(&mirrors, &recipe.architecture, &downloads, progress)?;
-    let shopping = shop(&recipe, &index, progress)?;
-
     progress.step("packages");
-    downloads.fetch_all(&shopping.wanted(), progress)?;
+    let _guard = downloads.lock()?;
+    let wanted = lock.wanted(&mirror::urls(&recipe, &options.apt));
+    downloads.fetch_all(&wanted, progress).map_err(|error| explain_gone(error, &lock_path))?;
 
     progress.step("unpack");
-    let time = mirrors.iter().map(|verified| verified.release.date).max().unwrap_or(0);
-    let pantry = unpack(&shopping, &downloads, progress)?;
+    let time = lock.time;
+    let pantry = pantry::unpack(&lock, &downloads, progress)?;
 
     progress.step("assemble");
     let kernel = Kernel::find(&pantry.kernel)?;
@@ -139,83 +140,40 @@ fn run(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Built, Bui
         system: draft.artefact(SYSTEM_FILE)?,
         lab_uboot: firmware::write_lab_uboot(&draft, &pantry.lab_uboot)?,
         firmware: firmware::write(&draft, &pantry.firmware, &pantry.kernel)?,
-        packages: shopping.ingredients(&system),
+        packages: ingredients(&lock, &system),
     };
+    if is_new {
+        lock::write(&lock_path, &lock)?;
+    }
     draft.keep(&manifest, key)?;
     Ok(Built { manifest, unchanged: false })
 }
 
-/// Unpacked packages.
-#[derive(Default)]
-struct Pantry {
-    system: Tree,
-    kernel: Tree,
-    lab_uboot: Tree,
-    firmware: Tree,
-}
-
-fn unpack(shopping: &Shopping, downloads: &Downloads, progress: &mut dyn Progress) -> Result<Pantry> {
-    let mut all = shopping.all();
-    all.sort_by_key(|package| std::cmp::Reverse(package.bytes));
-    let total: u64 = all.iter().map(|package| package.bytes).sum();
-    let next = AtomicUsize::new(0);
-    let unpacked: Mutex<BTreeMap<&str, Tree>> = Mutex::default();
-    let (told, hear) = std::sync::mpsc::channel::<Result<u64>>();
-    std::thread::scope(|scope| {
-        for _ in 0..UNPACKERS {
-            let (told, next, all, unpacked) = (told.clone(), &next, &all, &unpacked);
-            scope.spawn(move || {
-                while let Some(package) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = unpack_one(package, shopping, downloads).map(|tree| {
-                        let mut unpacked = unpacked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                        unpacked.insert(&package.name, tree);
-                        package.bytes
-                    });
-                    if told.send(result).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(told);
-        let mut done = 0;
-        for step in hear {
-            done += step?;
-            progress.bytes(done, total);
-        }
-        anyhow::Ok(())
-    })?;
-    let mut pantry = Pantry::default();
-    for (name, tree) in unpacked.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-        if name == shopping.kernel.name {
-            pantry.kernel = tree;
-        } else if is(&shopping.lab_uboot, name) {
-            pantry.lab_uboot = tree;
-        } else if is(&shopping.firmware, name) {
-            pantry.firmware = tree;
-        } else {
-            pantry.system.merge(tree);
-        }
+/// What a person can do about a locked package that the mirrors have replaced by a newer one.
+fn explain_gone(error: anyhow::Error, lock: &Path) -> anyhow::Error {
+    if !error.is::<Gone>() {
+        return error;
     }
-    Ok(pantry)
+    error.context(format!(
+        "{} wants a version that is gone: {ADVICE} to take what the suite has now, or write a mirror that keeps old \
+         versions (a snapshot of Debian's) into image.toml as [[mirrors]]",
+        lock.display()
+    ))
 }
 
-fn unpack_one(package: &Package, shopping: &Shopping, downloads: &Downloads) -> Result<Tree> {
-    let path = downloads.path(package.sha256);
-    let content = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    let is_uboot = is(&shopping.lab_uboot, &package.name);
-    let is_firmware = is(&shopping.firmware, &package.name);
-    let keep = |path: &str| match (is_uboot, is_firmware) {
-        (true, _) => path == firmware::LAB_UBOOT.1,
-        (_, true) => firmware::is_wanted(path),
-        _ => !rules::is_dropped(path),
+/// What went in, with the bytes that it takes in the system image.
+fn ingredients(lock: &Lock, system: &Tree) -> Vec<Ingredient> {
+    let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
+    for (_, entry) in system.iter() {
+        *bytes.entry(&entry.package).or_default() += entry.bytes();
+    }
+    let ingredient = |package: &Pinned| Ingredient {
+        name: package.name.clone(),
+        version: package.version.clone(),
+        sha256: package.sha256,
+        installed_bytes: bytes.get(package.name.as_str()).copied().unwrap_or(0),
     };
-    deb::unpack(&package.name, &content, &keep).with_context(|| format!("unpacking {}", package.name))
-}
-
-/// Whether it is the package of that name, if it is one.
-fn is(package: &Option<Package>, name: &str) -> bool {
-    package.as_ref().is_some_and(|package| package.name == name)
+    lock.packages.iter().map(ingredient).collect()
 }
 
 /// The modules of the initramfs, and those of the system image: those and more.

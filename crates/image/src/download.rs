@@ -26,6 +26,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 /// The largest file that is fetched without a known size: a Release.
 const TEXT_BYTES_LIMIT: u64 = 4 * 1024 * 1024;
+/// How the name of a damaged file in the cache ends, once it was refused.
+pub(crate) const REFUSED: &str = ".refused";
 /// How much is read at once, in bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
 
@@ -34,9 +36,18 @@ const CHUNK_BYTES: usize = 256 * 1024;
 pub(crate) struct Wanted {
     /// What it is, for messages.
     pub(crate) name: String,
-    pub(crate) url: String,
+    /// Where it may be, in the order in which it is asked for.
+    pub(crate) urls: Vec<String>,
     pub(crate) bytes: u64,
     pub(crate) sha256: Digest,
+}
+
+/// A file that every mirror answered for and none has.
+#[derive(Debug, thiserror::Error)]
+#[error("no mirror has {name} any more (asked for {})", urls.join(" and "))]
+pub(crate) struct Gone {
+    name: String,
+    urls: Vec<String>,
 }
 
 /// The cache folder and the HTTP client.
@@ -134,46 +145,100 @@ impl Downloads {
     /// `told` hears of new bytes and answers whether to go on.
     fn fetch(&self, wanted: &Wanted, told: &dyn Fn(u64) -> bool) -> Result<()> {
         let (path, part) = (self.path(wanted.sha256), self.folder.join(format!("{}.part", wanted.sha256)));
-        if path.is_file() && digest_of(&path)? == wanted.sha256 {
+        if path.is_file() {
+            self.check_kept(wanted, &path)?;
             told(wanted.bytes);
             return Ok(());
         }
-        let resumed = fs::metadata(&part).is_ok_and(|part| part.len() > 0);
-        self.complete(wanted, &part, told)?;
-        if digest_of(&part)? != wanted.sha256 {
-            remove(&part)?;
-            if !resumed {
-                bail!(
-                    "refusing {}: what {} serves does not have the SHA-256 that the Release vouches for; \
-                     try again later or write another mirror into image.toml",
-                    wanted.name,
-                    wanted.url
-                );
+        let mut reason = None;
+        for url in &wanted.urls {
+            match self.fetch_from(wanted, url, &part, told) {
+                Ok(()) => {
+                    return fs::rename(&part, &path).with_context(|| format!("keeping {}", path.display()));
+                }
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Passing(error) | Failure::Elsewhere(error)) => reason = reason.or(Some(error)),
+                Err(Failure::Gone) => {}
             }
-            // The beginning may have been of another day: once more, all of it.
-            return self.fetch(wanted, told);
         }
-        fs::rename(&part, &path).with_context(|| format!("keeping {}", path.display()))
+        let name = wanted.name.clone();
+        Err(match reason {
+            Some(error) => error.context(format!("fetching {name}")),
+            None if wanted.urls.is_empty() => {
+                anyhow!(
+                    "{name} is not in the cache, and no mirror is known: write one into image.toml as [[mirrors]]"
+                )
+            }
+            None => Gone { name, urls: wanted.urls.clone() }.into(),
+        })
+    }
+
+    /// A file that was whole when it was put into the cache and is not any more is never used, and never silently
+    /// replaced: a disk that rots, or a person, did that.
+    fn check_kept(&self, wanted: &Wanted, path: &Path) -> Result<()> {
+        if digest_of(path)? == wanted.sha256 {
+            return Ok(());
+        }
+        let aside = self.folder.join(format!("{}{REFUSED}", wanted.sha256));
+        fs::rename(path, &aside).with_context(|| format!("setting {} aside", path.display()))?;
+        bail!(
+            "refusing {}: its file in the cache was changed after it was fetched, it does not have the SHA-256 {} any \
+             more; it lies in {} now, and the next build fetches another",
+            wanted.name,
+            wanted.sha256,
+            aside.display()
+        )
+    }
+
+    fn fetch_from(
+        &self,
+        wanted: &Wanted,
+        url: &str,
+        part: &Path,
+        told: &dyn Fn(u64) -> bool,
+    ) -> Result<(), Failure> {
+        let resumed = fs::metadata(part).is_ok_and(|part| part.len() > 0);
+        self.complete(wanted, url, part, told)?;
+        if digest_of(part).map_err(Failure::Final)? == wanted.sha256 {
+            return Ok(());
+        }
+        remove(part).map_err(Failure::Final)?;
+        if resumed {
+            // The beginning may have been of another day: once more, all of it.
+            return self.fetch_from(wanted, url, part, told);
+        }
+        Err(Failure::Final(anyhow!(
+            "refusing {}: what {url} serves does not have the SHA-256 that is vouched for, {}; try again later or write \
+             another mirror into image.toml",
+            wanted.name,
+            wanted.sha256
+        )))
     }
 
     /// Fetches what is missing of `part`.
-    fn complete(&self, wanted: &Wanted, part: &Path, told: &dyn Fn(u64) -> bool) -> Result<()> {
+    fn complete(
+        &self,
+        wanted: &Wanted,
+        url: &str,
+        part: &Path,
+        told: &dyn Fn(u64) -> bool,
+    ) -> Result<(), Failure> {
         let mut fruitless = 0;
         let mut have = fs::metadata(part).map_or(0, |part| part.len());
         told(have.min(wanted.bytes));
         while have < wanted.bytes {
-            let result = self.request(wanted, part, have, told);
+            let error = match self.request(wanted, url, part, have, told) {
+                Ok(()) => anyhow!("{url}: the answer ends too early"),
+                Err(Failure::Passing(error)) => error,
+                Err(failure) => return Err(failure),
+            };
             let now = fs::metadata(part).map_or(0, |part| part.len());
-            match result {
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Passing(error)) if now <= have => {
-                    fruitless += 1;
-                    if fruitless >= ATTEMPTS_LIMIT {
-                        return Err(error.context(format!("fetching {}", wanted.name)));
-                    }
-                    std::thread::sleep(FIRST_PAUSE * 2u32.pow(fruitless - 1));
-                }
-                _ => fruitless = 0,
+            fruitless = if now > have { 0 } else { fruitless + 1 };
+            if fruitless >= ATTEMPTS_LIMIT {
+                return Err(Failure::Passing(error));
+            }
+            if fruitless > 0 {
+                std::thread::sleep(FIRST_PAUSE * 2u32.pow(fruitless - 1));
             }
             have = now;
         }
@@ -183,11 +248,11 @@ impl Downloads {
     fn request(
         &self,
         wanted: &Wanted,
+        url: &str,
         part: &Path,
         have: u64,
         told: &dyn Fn(u64) -> bool,
     ) -> Result<(), Failure> {
-        let url = &wanted.url;
         let request = self.agent.get(url).header("Range", format!("bytes={have}-"));
         let response = request
             .call()
@@ -198,12 +263,8 @@ impl Downloads {
             status @ (500..=599 | 408 | 429) => {
                 return Err(Failure::Passing(anyhow!("{url}: the server answered {status}")));
             }
-            status => {
-                return Err(Failure::Final(anyhow!(
-                    "fetching {}: {url}: the server answered {status}",
-                    wanted.name
-                )));
-            }
+            404 | 410 => return Err(Failure::Gone),
+            status => return Err(Failure::Elsewhere(anyhow!("{url}: the server answered {status}"))),
         };
         let mut file = open_part(part, resumes).map_err(Failure::Final)?;
         let start = if resumes { have } else { 0 };
@@ -216,7 +277,11 @@ impl Downloads {
 enum Failure {
     /// Another attempt may succeed.
     Passing(anyhow::Error),
-    /// It will not.
+    /// Another mirror may serve it.
+    Elsewhere(anyhow::Error),
+    /// This mirror does not have it.
+    Gone,
+    /// Nothing will help.
     Final(anyhow::Error),
 }
 

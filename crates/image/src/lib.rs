@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   image.toml ─► recipe ─┐
-//!   mirror ─► signature ─► release ─► index ─► resolve ─► download ─► deb ─► tree ─► rules ─┐
-//!                                                       modules ─► initramfs, squashfs ◄────┘─► output
+//!   mirror ─► signature ─► release ─► index ─► resolve ─► image.lock     (update; the first build)
+//!   image.lock ─► download ─► deb ─► tree ─► rules ─┐
+//!               modules ─► initramfs, squashfs ◄────┘─► output           (build)
 //! ```
 //!
 //! Runs nothing of what it fetches, and unpacks nothing onto the disk: a package is a stream that becomes a
@@ -18,9 +19,11 @@ mod index;
 mod initramfs;
 mod inputs;
 mod lists;
+mod lock;
 mod mirror;
 mod modules;
 mod output;
+mod pantry;
 mod progress;
 mod recipe;
 mod release;
@@ -31,8 +34,11 @@ mod signature;
 mod sources;
 mod squashfs;
 mod tree;
+mod update;
 mod version;
+mod wishes;
 
 pub use build::{BuildError, BuildOptions, Built, build};
 pub use cluster::configuration::{Mistake, Mistakes};
 pub use progress::{Progress, Silent};
+pub use update::{Change, ChangeKind, Side, UpdateOptions, Updated, update};
