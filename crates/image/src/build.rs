@@ -6,20 +6,21 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cluster::configuration::{Mistakes, Named};
+use cluster::configuration::Mistakes;
 use cluster::manifest::{Manifest, Package as Ingredient};
 
+use crate::copyright::Notices;
 use crate::download::{Downloads, Gone};
 use crate::inputs::{self, Inputs};
-use crate::lists::{self, items};
 use crate::lock::{self, ADVICE, Lock, Pinned, fit};
 use crate::mirror::RELEASE_FRESH;
-use crate::modules::{Chosen, Kernel};
+use crate::modules::Kernel;
 use crate::output::{self, Draft};
+use crate::pantry::{self, Pantry};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::tree::Tree;
-use crate::{container, firmware, initramfs, mirror, pantry, rules, squashfs, update};
+use crate::{compose, files, firmware, initramfs, mirror, spdx, squashfs, update};
 
 const KERNEL_FILE: &str = "kernel";
 const INITRAMFS_FILE: &str = "initramfs";
@@ -114,20 +115,33 @@ fn run(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Built, Bui
     downloads.fetch_all(&wanted, progress).map_err(|error| explain_gone(error, &lock_path))?;
 
     progress.step("unpack");
-    let time = lock.time;
     let pantry = pantry::unpack(&lock, &downloads, progress)?;
 
+    let manifest = cook(&recipe, &lock, &pantry, inputs, &draft, progress)?;
+    if is_new {
+        lock::write(&lock_path, &lock)?;
+    }
+    draft.keep(&manifest, key)?;
+    Ok(Built { manifest, unchanged: false })
+}
+
+/// Makes the image of what was unpacked.
+fn cook(
+    recipe: &Recipe,
+    lock: &Lock,
+    pantry: &Pantry,
+    inputs: Inputs,
+    draft: &Draft,
+    progress: &mut dyn Progress,
+) -> Result<Manifest, BuildError> {
     progress.step("assemble");
     let kernel = Kernel::find(&pantry.kernel)?;
-    let (small, large) = choose_modules(&recipe, &kernel, progress)?;
-    let initramfs = assemble_initramfs(&kernel, &small, &inputs)?;
-    let mut system = pantry.system;
-    assemble_system(&mut system, &recipe, &kernel, &large, inputs, time)?;
+    let dish = compose::compose(recipe, pantry, &kernel, inputs, lock.time, progress)?;
 
     progress.step("compress");
     let compressor = start_compressing(&kernel);
-    draft.write(INITRAMFS_FILE, &initramfs::pack(&initramfs, time)?)?;
-    squashfs::write(&system, time, &draft.path(SYSTEM_FILE), progress)?;
+    draft.write(INITRAMFS_FILE, &initramfs::pack(&dish.initramfs, lock.time)?)?;
+    squashfs::write(&dish.system, lock.time, &draft.path(SYSTEM_FILE), progress)?;
     draft.write(
         KERNEL_FILE,
         &compressor.join().map_err(|_| anyhow::anyhow!("compressing the kernel failed"))??,
@@ -138,15 +152,16 @@ fn run(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Built, Bui
         kernel: draft.artefact(KERNEL_FILE)?,
         initramfs: draft.artefact(INITRAMFS_FILE)?,
         system: draft.artefact(SYSTEM_FILE)?,
-        lab_uboot: firmware::write_lab_uboot(&draft, &pantry.lab_uboot)?,
-        firmware: firmware::write(&draft, &pantry.firmware, &pantry.kernel)?,
-        packages: ingredients(&lock, &system),
+        lab_uboot: firmware::write_lab_uboot(draft, &pantry.lab_uboot)?,
+        firmware: firmware::write(draft, &pantry.firmware, &pantry.kernel)?,
+        packages: ingredients(lock, &dish.system),
     };
-    if is_new {
-        lock::write(&lock_path, &lock)?;
-    }
-    draft.keep(&manifest, key)?;
-    Ok(Built { manifest, unchanged: false })
+
+    progress.step("papers");
+    let notices = Notices::read([&pantry.system, &pantry.kernel, &pantry.lab_uboot, &pantry.firmware]);
+    files::write(draft, &dish, &notices)?;
+    spdx::write(draft, lock, &manifest, &notices)?;
+    Ok(manifest)
 }
 
 /// What a person can do about a locked package that the mirrors have replaced by a newer one.
@@ -174,91 +189,6 @@ fn ingredients(lock: &Lock, system: &Tree) -> Vec<Ingredient> {
         installed_bytes: bytes.get(package.name.as_str()).copied().unwrap_or(0),
     };
     lock.packages.iter().map(ingredient).collect()
-}
-
-/// The modules of the initramfs, and those of the system image: those and more.
-fn choose_modules(
-    recipe: &Recipe,
-    kernel: &Kernel,
-    progress: &mut dyn Progress,
-) -> Result<(Chosen, Chosen), BuildError> {
-    fn names(named: &[Named]) -> impl Iterator<Item = &str> {
-        named.iter().map(|named| named.name.as_str())
-    }
-    let listed = |list| items(list).map(|item| item.name);
-    let small: Vec<&str> = listed(lists::INITRAMFS_MODULES).chain(names(&recipe.initramfs_modules)).collect();
-    let large = listed(lists::SYSTEM_MODULES).chain(names(&recipe.modules)).chain(small.iter().copied());
-    let large = kernel.choose(large).context("choosing modules")?;
-    let mut mistakes = Mistakes::default();
-    for Named { name, line } in recipe.modules.iter().chain(&recipe.initramfs_modules) {
-        if large.missing.contains(&name.replace('-', "_")) {
-            mistakes.add(
-                &recipe.file,
-                *line,
-                format!("the kernel {} has no module `{name}`", kernel.version),
-            );
-        }
-    }
-    mistakes.or(())?;
-    if !large.missing.is_empty() {
-        progress.notice(&format!(
-            "the kernel {} has no modules {}",
-            kernel.version,
-            large.missing.join(", ")
-        ));
-    }
-    let small = kernel.choose(small.into_iter()).context("choosing modules of the initramfs")?;
-    Ok((small, large))
-}
-
-/// The marked modules of a list, as far as they were chosen: one per line.
-fn loaded_at_once(list: &str, chosen: &Chosen) -> String {
-    let marked = items(list).filter(|item| item.marked && chosen.has(item.name));
-    marked.map(|item| format!("{}\n", item.name)).collect()
-}
-
-fn assemble_initramfs(kernel: &Kernel, modules: &Chosen, inputs: &Inputs) -> Result<Tree> {
-    const FOLDERS: [&str; 7] = ["dev", "proc", "sys", "run", "mnt", "newroot", "etc"];
-    let mut tree = Tree::default();
-    for folder in FOLDERS {
-        tree.put_folder(folder, 0o755);
-    }
-    let init = inputs.programs.content("usr/sbin/fledermaus-init").context("fledermaus-init is missing")?;
-    tree.put_file("init", 0o755, init.clone());
-    tree.put_link("lib", "usr/lib");
-    tree.put_link("sbin/modprobe", "/init");
-    kernel.install(modules, &mut tree)?;
-    tree.put_file(
-        "etc/fledermaus/modules",
-        0o644,
-        loaded_at_once(lists::INITRAMFS_MODULES, modules).into_bytes(),
-    );
-    Ok(tree)
-}
-
-fn assemble_system(
-    root: &mut Tree,
-    recipe: &Recipe,
-    kernel: &Kernel,
-    modules: &Chosen,
-    inputs: Inputs,
-    time: u64,
-) -> Result<()> {
-    rules::apply(root, &recipe.name, &recipe.suite)?;
-    kernel.install(modules, root)?;
-    let load = loaded_at_once(lists::SYSTEM_MODULES, modules);
-    root.put_file("etc/modules-load.d/fledermaus.conf", 0o644, load.into_bytes());
-    root.merge(inputs.programs);
-    if !recipe.ssh_keys.is_empty() {
-        root.put_folder("root/.ssh", 0o700);
-        root.put_file(
-            "root/.ssh/authorized_keys",
-            0o600,
-            format!("{}\n", recipe.ssh_keys.join("\n")).into_bytes(),
-        );
-    }
-    root.merge(inputs.overlay);
-    container::add(recipe, root, time)
 }
 
 /// Packs the kernel as U-Boot's `booti` takes it, beside the other work.

@@ -11,9 +11,12 @@
 //! tree in memory. The same inputs give the same bytes. Does not read flags or the environment.
 
 mod build;
+mod compose;
 mod container;
+mod copyright;
 mod deb;
 mod download;
+mod files;
 mod firmware;
 mod index;
 mod initramfs;
@@ -32,6 +35,7 @@ mod rules;
 mod shopping;
 mod signature;
 mod sources;
+mod spdx;
 mod squashfs;
 mod tree;
 mod update;
@@ -40,5 +44,7 @@ mod wishes;
 
 pub use build::{BuildError, BuildOptions, Built, build};
 pub use cluster::configuration::{Mistake, Mistakes};
+pub use files::{FILES_FILE, FileRecord, Files};
 pub use progress::{Progress, Silent};
+pub use spdx::SBOM_FILE;
 pub use update::{Change, ChangeKind, Side, UpdateOptions, Updated, update};

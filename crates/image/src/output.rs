@@ -1,6 +1,7 @@
 //! The folder that a build leaves behind. It appears as a whole or not at all: everything is written to a
 //! folder beside it, which then takes its place.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,9 +10,13 @@ use cluster::Digest;
 use cluster::manifest::{Artefact, FIRMWARE_FOLDER, MANIFEST_FILE, Manifest};
 
 use crate::download::digest_of;
+use crate::files::FILES_FILE;
+use crate::spdx::SBOM_FILE;
 
 /// The file that holds the key of the inputs.
 const KEY_FILE: &str = "build-key";
+/// The file with the digests of all others, for `sha256sum -c`; its own digest names the image.
+pub const SUMS_FILE: &str = "SHA256SUMS";
 
 /// The manifest of the image in `out` if it was made of the inputs with this key and is whole.
 pub(crate) fn unchanged(out: &Path, key: Digest) -> Option<Manifest> {
@@ -20,15 +25,39 @@ pub(crate) fn unchanged(out: &Path, key: Digest) -> Option<Manifest> {
         return None;
     }
     let manifest: Manifest = serde_json::from_slice(&fs::read(out.join(MANIFEST_FILE)).ok()?).ok()?;
-    let artefacts =
-        [&manifest.kernel, &manifest.initramfs, &manifest.system].into_iter().chain(&manifest.lab_uboot);
-    let whole = |folder: &Path, artefact: &Artefact| {
+    is_whole(out, &manifest).then_some(manifest)
+}
+
+/// Whether all files are there and as long as they should be; digests are [`crate::verify`]'s.
+fn is_whole(out: &Path, manifest: &Manifest) -> bool {
+    let is_long = |folder: &Path, artefact: &Artefact| {
         fs::metadata(folder.join(&artefact.file)).is_ok_and(|file| file.len() == artefact.bytes)
     };
+    let mut own =
+        [&manifest.kernel, &manifest.initramfs, &manifest.system].into_iter().chain(&manifest.lab_uboot);
     let firmware = out.join(FIRMWARE_FOLDER);
-    let all = artefacts.into_iter().all(|artefact| whole(out, artefact))
-        && manifest.firmware.iter().all(|artefact| whole(&firmware, artefact));
-    all.then_some(manifest)
+    own.all(|artefact| is_long(out, artefact))
+        && manifest.firmware.iter().all(|artefact| is_long(&firmware, artefact))
+        && [FILES_FILE, SBOM_FILE, SUMS_FILE].iter().all(|file| out.join(file).is_file())
+}
+
+/// The files of an image's folder and the folders in it, by path.
+///
+/// # Errors
+/// The folder cannot be read.
+pub(crate) fn files_below(folder: &Path) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() {
+            files.extend(files_below(&entry.path())?.into_iter().map(|file| format!("{name}/{file}")));
+        } else {
+            files.push(name);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// A folder that is being written. Removed when dropped, unless it was kept.
@@ -88,6 +117,15 @@ impl Draft {
         Ok(Artefact { file: file.to_owned(), bytes, sha256: digest_of(&path)? })
     }
 
+    /// The digests of all files, as `sha256sum` prints and checks them.
+    fn sums(&self) -> Result<String> {
+        let mut text = String::new();
+        for file in files_below(self.folder.path())? {
+            let _ = writeln!(text, "{}  {file}", digest_of(&self.path(&file))?);
+        }
+        Ok(text)
+    }
+
     /// Adds the manifest and takes the place of what was there.
     ///
     /// # Errors
@@ -95,6 +133,7 @@ impl Draft {
     pub(crate) fn keep(self, manifest: &Manifest, key: Digest) -> Result<()> {
         self.write(MANIFEST_FILE, &serde_json::to_vec_pretty(manifest)?)?;
         self.write(KEY_FILE, format!("{key}\n").as_bytes())?;
+        self.write(SUMS_FILE, self.sums()?.as_bytes())?;
         let moving = || format!("moving the image to {}", self.out.display());
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(self.folder.path(), readable).with_context(moving)?;
@@ -121,7 +160,9 @@ mod tests {
     use super::*;
 
     fn manifest(draft: &Draft) -> Manifest {
-        draft.write("kernel", b"k").expect("written");
+        for file in ["kernel", FILES_FILE, SBOM_FILE] {
+            draft.write(file, b"k").expect("written");
+        }
         let artefact = draft.artefact("kernel").expect("there");
         Manifest {
             name: "n".to_owned(),

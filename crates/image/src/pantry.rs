@@ -88,7 +88,7 @@ fn unpack_one(package: &Pinned, downloads: &Downloads) -> Result<Tree> {
         path.display()
     );
     let keep = |path: &str| match package.part {
-        Part::Lab => path == firmware::LAB_UBOOT.1,
+        Part::Lab => path == firmware::LAB_UBOOT.1 || rules::is_notice(path),
         Part::Firmware => firmware::is_wanted(path),
         Part::System | Part::Kernel => !rules::is_dropped(path),
     };

@@ -1,0 +1,94 @@
+//! `files.json`: every file of an image with its package, digest and licence. One file per line, for `grep` and `diff`.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use cluster::Digest;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::compose::Dish;
+use crate::copyright::Notices;
+use crate::output::Draft;
+use crate::tree::{Entry, Kind, Tree};
+
+/// The file in an image's directory that lists the files of its trees.
+pub const FILES_FILE: &str = "files.json";
+
+/// What `files.json` holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Files {
+    /// Those of the system image, by path.
+    pub system: Vec<FileRecord>,
+    /// Those of the initramfs, by path.
+    pub initramfs: Vec<FileRecord>,
+}
+
+/// A file or a link. Folders are not listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileRecord {
+    /// Its path, without a slash at the front.
+    pub path: String,
+    /// Permission bits, octal.
+    pub mode: String,
+    /// Bytes of its content, before compression.
+    pub bytes: u64,
+    /// SHA-256 of its content; none for a link.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sha256: Option<Digest>,
+    /// What it points to, if it is a link.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub target: Option<String>,
+    /// The package that it came from; none if the kitchen or the recipe's overlay brought it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub package: Option<String>,
+    /// The licences that its package's copyright file names for machines, separated by `; `. Of a package with several
+    /// it does not say which one is this file's: the notice is about sources.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub licence: Option<String>,
+}
+
+/// Writes the list.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn write(draft: &Draft, dish: &Dish, notices: &Notices) -> Result<()> {
+    let lists =
+        [("system", records(&dish.system, notices)), ("initramfs", records(&dish.initramfs, notices))];
+    let mut text = Vec::new();
+    for (place, (name, records)) in lists.iter().enumerate() {
+        let front = if place == 0 { "{\n" } else { ",\n" };
+        write!(text, "{front}\"{name}\": [")?;
+        for (place, record) in records.iter().enumerate() {
+            text.extend_from_slice(if place == 0 { b"\n" } else { b",\n" });
+            serde_json::to_writer(&mut text, record).context("listing the files")?;
+        }
+        text.extend_from_slice(b"\n]");
+    }
+    text.extend_from_slice(b"\n}\n");
+    draft.write(FILES_FILE, &text)
+}
+
+fn records(tree: &Tree, notices: &Notices) -> Vec<FileRecord> {
+    let listed = tree.iter().filter(|(_, entry)| entry.kind != Kind::Folder);
+    listed.map(|(path, entry)| record(path, entry, notices)).collect()
+}
+
+fn record(path: &str, entry: &Entry, notices: &Notices) -> FileRecord {
+    let (sha256, target) = match &entry.kind {
+        Kind::File(content) => (Some(Digest(Sha256::digest(content).into())), None),
+        Kind::Link(target) => (None, Some(target.clone())),
+        Kind::Folder => (None, None),
+    };
+    let package = (!entry.package.is_empty()).then(|| entry.package.to_string());
+    let licence = package.as_deref().and_then(|package| notices.licence(package));
+    FileRecord {
+        path: path.to_owned(),
+        mode: format!("{:04o}", entry.mode),
+        bytes: entry.bytes(),
+        sha256,
+        target,
+        package,
+        licence,
+    }
+}
