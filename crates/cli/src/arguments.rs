@@ -8,7 +8,7 @@ use lab::Power;
 
 mod image;
 
-pub(crate) use image::Image;
+pub(crate) use image::{Image, ImageChoice};
 
 /// Blank Raspberry Pis in, a Docker Swarm out.
 #[derive(Debug, Parser)]

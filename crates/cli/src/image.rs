@@ -4,12 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use cluster::manifest::{FIRMWARE_FOLDER, MANIFEST_FILE, Manifest};
+use image::shelf::SweepOptions;
 use image::{BuildOptions, UpdateOptions};
 
-use crate::arguments::Image;
+use crate::arguments::{Image, ImageChoice};
+use crate::exit::BadInput;
 use crate::surroundings::Surroundings;
 use crate::table;
 
+mod shelf;
 mod steps;
 mod tables;
 
@@ -29,7 +32,7 @@ const PROGRAMS: &str = "target/aarch64-unknown-linux-musl/node";
 pub(crate) fn run(command: &Image, surroundings: &Surroundings, json: bool) -> anyhow::Result<()> {
     match command {
         Image::Build { recipe, out, programs } => {
-            let recipe = recipe.as_deref().unwrap_or(Path::new(RECIPE));
+            let recipe = there(recipe.as_deref().unwrap_or(Path::new(RECIPE)))?;
             let out = out.clone().unwrap_or_else(|| surroundings.image());
             let programs = programs.as_deref().unwrap_or(Path::new(PROGRAMS));
             let manifest = build(recipe, &out, programs, surroundings)?;
@@ -40,10 +43,36 @@ pub(crate) fn run(command: &Image, surroundings: &Surroundings, json: bool) -> a
             Ok(())
         }
         Image::Update { recipe } => {
-            let recipe = recipe.as_deref().unwrap_or(Path::new(RECIPE));
+            let recipe = there(recipe.as_deref().unwrap_or(Path::new(RECIPE)))?;
             update(recipe, surroundings, json)
         }
+        Image::List { directory } => shelf::list(directory.as_ref().unwrap_or(&surroundings.cache), json),
+        Image::Show { image } => shelf::show(&chosen(image, surroundings), json),
+        Image::Verify { image } => shelf::verify(&chosen(image, surroundings), json),
+        Image::Diff { one, other } => shelf::diff(one, other, json),
+        Image::Gc { yes, recipe } => {
+            let recipe = recipe.as_deref().unwrap_or(Path::new(RECIPE));
+            let options = SweepOptions {
+                cache: surroundings.cache.join("packages"),
+                images: vec![surroundings.image()],
+                locks: vec![std::path::absolute(recipe.with_extension("lock"))?],
+            };
+            shelf::gc(&options, *yes, json)
+        }
+        Image::Export { image, out } => shelf::export(&chosen(image, surroundings), out, json),
     }
+}
+
+/// A recipe that is a file.
+fn there(recipe: &Path) -> Result<&Path, BadInput> {
+    let missing = || {
+        BadInput(format!("reading {}: there is no such file; --recipe FILE names another", recipe.display()))
+    };
+    if recipe.is_file() { Ok(recipe) } else { Err(missing()) }
+}
+
+fn chosen(image: &ImageChoice, surroundings: &Surroundings) -> PathBuf {
+    image.directory.clone().unwrap_or_else(|| surroundings.image())
 }
 
 /// Makes the image that the demo boots, if there is none.

@@ -106,11 +106,11 @@ fn run(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Built, Bui
         }
         return Ok(Built { manifest, unchanged: true });
     }
-    let draft = Draft::begin(&options.out)?;
     squashfs::check_tool()?;
 
     progress.step("packages");
     let _guard = downloads.lock()?;
+    let draft = Draft::begin(&options.out)?;
     let wanted = lock.wanted(&mirror::urls(&recipe, &options.apt));
     downloads.fetch_all(&wanted, progress).map_err(|error| explain_gone(error, &lock_path))?;
 
@@ -122,6 +122,7 @@ fn run(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Built, Bui
         lock::write(&lock_path, &lock)?;
     }
     draft.keep(&manifest, key)?;
+    downloads.note(&[&lock_path, &options.out])?;
     Ok(Built { manifest, unchanged: false })
 }
 

@@ -26,6 +26,12 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 /// The largest file that is fetched without a known size: a Release.
 const TEXT_BYTES_LIMIT: u64 = 4 * 1024 * 1024;
+/// How the name of a Release begins that was verified.
+pub(crate) const KEPT: &str = "InRelease-";
+/// The file that lists the locks and images that builds with this cache used and made: a path per line.
+const KNOWN: &str = "known";
+/// The most paths that are known; the oldest are forgotten.
+const KNOWN_LIMIT: usize = 1_000;
 /// How the name of a damaged file in the cache ends, once it was refused.
 pub(crate) const REFUSED: &str = ".refused";
 /// How much is read at once, in bytes.
@@ -80,6 +86,37 @@ impl Downloads {
         let file = File::create(&path).with_context(|| format!("writing {}", path.display()))?;
         file.lock().with_context(|| format!("locking {}", path.display()))?;
         Ok(file)
+    }
+
+    /// Notes locks and images that need what is in the cache. The cache has to be locked.
+    ///
+    /// # Errors
+    /// The cache cannot be written.
+    pub(crate) fn note(&self, paths: &[&Path]) -> Result<()> {
+        let mut known = self.known()?;
+        for path in paths {
+            let path = std::path::absolute(path).with_context(|| format!("finding {}", path.display()))?;
+            known.retain(|old| *old != path);
+            known.push(path);
+        }
+        let text: Vec<String> =
+            known.iter().rev().take(KNOWN_LIMIT).rev().map(|path| format!("{}\n", path.display())).collect();
+        let (file, new) = (self.folder.join(KNOWN), self.folder.join("known.new"));
+        let written = fs::write(&new, text.concat()).and_then(|()| fs::rename(&new, &file));
+        written.with_context(|| format!("writing {}", file.display()))
+    }
+
+    /// Locks and images that were noted and still are there.
+    ///
+    /// # Errors
+    /// The list cannot be read.
+    pub(crate) fn known(&self) -> Result<Vec<PathBuf>> {
+        let path = self.folder.join(KNOWN);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(text.lines().map(PathBuf::from).filter(|path| path.exists()).collect()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+        }
     }
 
     /// Where a file of this digest lies, once it was fetched.

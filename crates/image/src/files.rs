@@ -33,6 +33,10 @@ pub struct FileRecord {
     pub mode: String,
     /// Bytes of its content, before compression.
     pub bytes: u64,
+    /// Bytes that it takes in the image, compressed; none if that is not known, as in the initramfs, which is packed as
+    /// a whole. Of a content that several files share, the first has all.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub packed_bytes: Option<u64>,
     /// SHA-256 of its content; none for a link.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sha256: Option<Digest>,
@@ -86,6 +90,7 @@ fn record(path: &str, entry: &Entry, notices: &Notices) -> FileRecord {
         path: path.to_owned(),
         mode: format!("{:04o}", entry.mode),
         bytes: entry.bytes(),
+        packed_bytes: None,
         sha256,
         target,
         package,

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest as _, Sha256};
 
-use crate::download::{Downloads, Wanted};
+use crate::download::{Downloads, KEPT, Wanted};
 use crate::index::Index;
 use crate::progress::Progress;
 use crate::recipe::{Mirror, Recipe};
@@ -104,7 +104,7 @@ fn verify(
     progress: &mut dyn Progress,
 ) -> Result<Option<Verified>> {
     let url = format!("{}/dists/{}/InRelease", mirror.url, mirror.suite);
-    let kept = downloads.named(&format!("InRelease-{}", short_digest(&url)));
+    let kept = downloads.named(&format!("{KEPT}{}", short_digest(&url)));
     let keyring = fs::read(&mirror.keyring).with_context(|| {
         format!("reading the keyring {} (apt install debian-archive-keyring)", mirror.keyring.display())
     })?;

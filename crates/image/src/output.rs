@@ -15,6 +15,10 @@ use crate::spdx::SBOM_FILE;
 
 /// The file that holds the key of the inputs.
 const KEY_FILE: &str = "build-key";
+/// How the name of a folder begins that is being written.
+pub(crate) const DRAFT: &str = ".image-";
+/// How the name of an image's predecessor ends, which is kept to compare with and to go back to.
+pub(crate) const PREVIOUS: &str = ".previous";
 /// The file with the digests of all others, for `sha256sum -c`; its own digest names the image.
 pub const SUMS_FILE: &str = "SHA256SUMS";
 
@@ -80,7 +84,7 @@ impl Draft {
         }
         let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
-        let folder = tempfile::Builder::new().prefix(".image-").tempdir_in(parent);
+        let folder = tempfile::Builder::new().prefix(DRAFT).tempdir_in(parent);
         let folder = folder.with_context(|| format!("making a folder in {}", parent.display()))?;
         Ok(Self { folder, out: out.to_owned() })
     }
@@ -126,7 +130,7 @@ impl Draft {
         Ok(text)
     }
 
-    /// Adds the manifest and takes the place of what was there.
+    /// Adds the manifest and takes the place of what was there, which is kept beside it until the next time.
     ///
     /// # Errors
     /// Something cannot be written or moved; then the old image is still in place.
@@ -137,22 +141,29 @@ impl Draft {
         let moving = || format!("moving the image to {}", self.out.display());
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(self.folder.path(), readable).with_context(moving)?;
-        let old = self.folder.path().with_extension("old");
+        let previous = previous(&self.out);
         let replaced = self.out.exists();
         if replaced {
-            fs::rename(&self.out, &old).with_context(moving)?;
+            if previous.join(MANIFEST_FILE).exists() {
+                fs::remove_dir_all(&previous).with_context(|| format!("removing {}", previous.display()))?;
+            }
+            fs::rename(&self.out, &previous).with_context(moving)?;
         }
         if let Err(error) = fs::rename(self.folder.path(), &self.out) {
             if replaced {
-                fs::rename(&old, &self.out).with_context(moving)?;
+                fs::rename(&previous, &self.out).with_context(moving)?;
             }
             return Err(error).with_context(moving);
         }
-        if replaced {
-            fs::remove_dir_all(&old).with_context(|| format!("removing the old image {}", old.display()))?;
-        }
         Ok(())
     }
+}
+
+/// Where the image goes that was in `out` before.
+fn previous(out: &Path) -> PathBuf {
+    let mut name = out.file_name().unwrap_or_default().to_owned();
+    name.push(PREVIOUS);
+    out.with_file_name(name)
 }
 
 #[cfg(test)]
@@ -180,14 +191,16 @@ mod tests {
     fn a_draft_takes_the_place_of_an_older_image() {
         let house = tempfile::tempdir().expect("a folder");
         let out = house.path().join("image");
-        for key in [Digest([1; 32]), Digest([2; 32])] {
+        for key in [Digest([3; 32]), Digest([1; 32]), Digest([2; 32])] {
             let draft = Draft::begin(&out).expect("begun");
             let manifest = manifest(&draft);
             assert_eq!(unchanged(&out, key), None);
             draft.keep(&manifest, key).expect("kept");
             assert_eq!(unchanged(&out, key), Some(manifest));
         }
-        assert_eq!(fs::read_dir(house.path()).expect("a folder").count(), 1);
+        let left = files_below(&house.path().join("image.previous")).expect("the image of before");
+        assert_eq!(left, [SUMS_FILE, KEY_FILE, FILES_FILE, "kernel", MANIFEST_FILE, SBOM_FILE]);
+        assert_eq!(fs::read_dir(house.path()).expect("a folder").count(), 2);
         fs::write(out.join("kernel"), b"longer").expect("written");
         assert_eq!(unchanged(&out, Digest([2; 32])), None);
     }

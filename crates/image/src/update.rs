@@ -99,6 +99,8 @@ pub fn update(options: &UpdateOptions, progress: &mut dyn Progress) -> Result<Up
     }
     if old.as_ref() != Some(&new) {
         lock::write(&path, &new)?;
+        let _guard = downloads.lock()?;
+        downloads.note(&[&path])?;
     }
     let old = old.map(|lock| lock.packages).unwrap_or_default();
     Ok(Updated {

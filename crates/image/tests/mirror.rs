@@ -7,6 +7,8 @@
 mod lock;
 #[path = "mirror/packages.rs"]
 mod packages;
+#[path = "mirror/shelf.rs"]
+mod shelf;
 #[path = "mirror/site.rs"]
 mod site;
 

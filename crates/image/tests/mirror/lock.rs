@@ -10,7 +10,7 @@ use crate::packages::deb_of;
 use crate::site::{Mirror, hex};
 
 /// Every file of a folder, by path.
-fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap();
@@ -24,11 +24,11 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     all
 }
 
-fn build(mirror: &Mirror, house: &str) -> image::Built {
+pub(crate) fn build(mirror: &Mirror, house: &str) -> image::Built {
     image::build(&mirror.options(house), &mut Silent).unwrap()
 }
 
-fn update(mirror: &Mirror, house: &str) -> Updated {
+pub(crate) fn update(mirror: &Mirror, house: &str) -> Updated {
     let options = mirror.options(house);
     let options = UpdateOptions { recipe: options.recipe, cache: options.cache, apt: options.apt };
     image::update(&options, &mut Silent).unwrap()
