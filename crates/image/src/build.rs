@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -16,6 +16,7 @@ use crate::lock::{self, ADVICE, Lock, Pinned, fit};
 use crate::mirror::RELEASE_FRESH;
 use crate::modules::Kernel;
 use crate::output::{self, Draft};
+use crate::packer::{Method, Packer};
 use crate::pantry::{self, Pantry};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
@@ -25,6 +26,8 @@ use crate::{compose, files, firmware, initramfs, mirror, spdx, squashfs, update}
 const KERNEL_FILE: &str = "kernel";
 const INITRAMFS_FILE: &str = "initramfs";
 const SYSTEM_FILE: &str = "system.squashfs";
+/// The folder in the cache with what was packed before.
+const PACKED: &str = "packed";
 
 /// What to build, from what, and where.
 #[derive(Clone, Debug)]
@@ -106,8 +109,6 @@ fn run(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Built, Bui
         }
         return Ok(Built { manifest, unchanged: true });
     }
-    squashfs::check_tool()?;
-
     progress.step("packages");
     let _guard = downloads.lock()?;
     let draft = Draft::begin(&options.out)?;
@@ -117,7 +118,8 @@ fn run(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Built, Bui
     progress.step("unpack");
     let pantry = pantry::unpack(&lock, &downloads, progress)?;
 
-    let manifest = cook(&recipe, &lock, &pantry, inputs, &draft, progress)?;
+    let manifest =
+        cook(&recipe, &lock, &pantry, inputs, &draft, &Packer::new(&downloads.named(PACKED))?, progress)?;
     if is_new {
         lock::write(&lock_path, &lock)?;
     }
@@ -133,6 +135,7 @@ fn cook(
     pantry: &Pantry,
     inputs: Inputs,
     draft: &Draft,
+    packer: &Packer,
     progress: &mut dyn Progress,
 ) -> Result<Manifest, BuildError> {
     progress.step("assemble");
@@ -140,13 +143,19 @@ fn cook(
     let dish = compose::compose(recipe, pantry, &kernel, inputs, lock.time, progress)?;
 
     progress.step("compress");
-    let compressor = start_compressing(&kernel);
-    draft.write(INITRAMFS_FILE, &initramfs::pack(&dish.initramfs, lock.time)?)?;
-    squashfs::write(&dish.system, lock.time, &draft.path(SYSTEM_FILE), progress)?;
-    draft.write(
-        KERNEL_FILE,
-        &compressor.join().map_err(|_| anyhow::anyhow!("compressing the kernel failed"))??,
-    )?;
+    let (small, packed) = std::thread::scope(|scope| {
+        // These two have one thread, the system image as many as there are cores.
+        let small = scope.spawn(|| {
+            anyhow::Ok((pack_kernel(&kernel, packer)?, initramfs::pack(&dish.initramfs, lock.time, packer)?))
+        });
+        let packed = squashfs::pack(&dish.system, lock.time, packer, progress);
+        (small.join().map_err(|_| anyhow::anyhow!("packing the kernel failed")), packed)
+    });
+    let ((kernel_file, initramfs_file), packed) = (small??, packed?);
+    draft.write(KERNEL_FILE, &kernel_file)?;
+    draft.write(INITRAMFS_FILE, &initramfs_file)?;
+    draft.write(SYSTEM_FILE, &packed.image)?;
+    packer.trim();
     let manifest = Manifest {
         name: recipe.name.clone(),
         kernel_version: kernel.version.clone(),
@@ -160,7 +169,7 @@ fn cook(
 
     progress.step("papers");
     let notices = Notices::read([&pantry.system, &pantry.kernel, &pantry.lab_uboot, &pantry.firmware]);
-    files::write(draft, &dish, &notices)?;
+    files::write(draft, &dish, &packed.shares, &notices)?;
     spdx::write(draft, lock, &manifest, &notices)?;
     Ok(manifest)
 }
@@ -192,15 +201,10 @@ fn ingredients(lock: &Lock, system: &Tree) -> Vec<Ingredient> {
     lock.packages.iter().map(ingredient).collect()
 }
 
-/// Packs the kernel as U-Boot's `booti` takes it, beside the other work.
-fn start_compressing(kernel: &Kernel) -> std::thread::JoinHandle<Result<Vec<u8>>> {
-    let image = kernel.image.clone();
-    std::thread::spawn(move || {
-        if image.starts_with(b"\x1f\x8b") {
-            return Ok(image.to_vec());
-        }
-        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        packer.write_all(&image).context("packing the kernel")?;
-        packer.finish().context("packing the kernel")
-    })
+/// The kernel as U-Boot's `booti` takes it.
+fn pack_kernel(kernel: &Kernel, packer: &Packer) -> Result<Vec<u8>> {
+    if kernel.image.starts_with(b"\x1f\x8b") {
+        return Ok(kernel.image.to_vec());
+    }
+    packer.pack(Method::Gzip, &kernel.image).context("packing the kernel")
 }

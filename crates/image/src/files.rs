@@ -1,5 +1,6 @@
 //! `files.json`: every file of an image with its package, digest and licence. One file per line, for `grep` and `diff`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use anyhow::{Context, Result};
@@ -52,13 +53,19 @@ pub struct FileRecord {
     pub licence: Option<String>,
 }
 
-/// Writes the list.
+/// Writes the list. `shares` are the bytes that files take in the system image, by path.
 ///
 /// # Errors
 /// It cannot be written.
-pub(crate) fn write(draft: &Draft, dish: &Dish, notices: &Notices) -> Result<()> {
-    let lists =
-        [("system", records(&dish.system, notices)), ("initramfs", records(&dish.initramfs, notices))];
+pub(crate) fn write(
+    draft: &Draft,
+    dish: &Dish,
+    shares: &BTreeMap<String, u64>,
+    notices: &Notices,
+) -> Result<()> {
+    let mut system = records(&dish.system, notices);
+    system.iter_mut().for_each(|record| record.packed_bytes = shares.get(&record.path).copied());
+    let lists = [("system", system), ("initramfs", records(&dish.initramfs, notices))];
     let mut text = Vec::new();
     for (place, (name, records)) in lists.iter().enumerate() {
         let front = if place == 0 { "{\n" } else { ",\n" };

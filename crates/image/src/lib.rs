@@ -26,6 +26,7 @@ mod lock;
 mod mirror;
 mod modules;
 mod output;
+mod packer;
 mod pantry;
 mod progress;
 mod recipe;

@@ -116,6 +116,12 @@ fn shares_account_for_every_package() {
     let installed =
         image.manifest.packages.iter().find(|package| package.name == "runc").unwrap().installed_bytes;
     assert_eq!(runc.installed_bytes, installed);
+    let packed: u64 = shares.iter().map(|share| share.packed_bytes.unwrap()).sum();
+    assert!(
+        packed > 0 && packed < image.manifest.system.bytes,
+        "{packed} of {}",
+        image.manifest.system.bytes
+    );
     assert!(shares.iter().any(|share| share.package.is_none()), "the kitchen's own files count too");
 }
 
