@@ -6,9 +6,11 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use cluster::Digest;
 use cluster::configuration::Mistakes;
 use cluster::manifest::{Manifest, Package as Ingredient};
 
+use crate::compose::Dish;
 use crate::copyright::Notices;
 use crate::download::{Downloads, Gone};
 use crate::inputs::{self, Inputs};
@@ -138,23 +140,18 @@ fn cook(
     packer: &Packer,
     progress: &mut dyn Progress,
 ) -> Result<Manifest, BuildError> {
-    progress.step("assemble");
     let kernel = Kernel::find(&pantry.kernel)?;
-    let dish = compose::compose(recipe, pantry, &kernel, inputs, lock.time, progress)?;
-
-    progress.step("compress");
-    let (small, packed) = std::thread::scope(|scope| {
-        // These two have one thread, the system image as many as there are cores.
-        let small = scope.spawn(|| {
-            anyhow::Ok((pack_kernel(&kernel, packer)?, initramfs::pack(&dish.initramfs, lock.time, packer)?))
-        });
-        let packed = squashfs::pack(&dish.system, lock.time, packer, progress);
-        (small.join().map_err(|_| anyhow::anyhow!("packing the kernel failed")), packed)
-    });
-    let ((kernel_file, initramfs_file), packed) = (small??, packed?);
+    // Kernel and initramfs have a thread each, the system image as many as there are cores.
+    let (kernel_file, dish, digests, packed) = std::thread::scope(|scope| {
+        let kernel_file = scope.spawn(|| pack_kernel(&kernel, packer));
+        progress.step("assemble");
+        let dish = compose::compose(recipe, pantry, &kernel, inputs, lock.time, progress)?;
+        let digests = dish.system.digests();
+        progress.step("compress");
+        let packed = pack(&dish, &digests, lock.time, draft, packer, progress)?;
+        Ok::<_, BuildError>((joined(kernel_file)?, dish, digests, packed))
+    })?;
     draft.write(KERNEL_FILE, &kernel_file)?;
-    draft.write(INITRAMFS_FILE, &initramfs_file)?;
-    draft.write(SYSTEM_FILE, &packed.image)?;
     packer.trim();
     let manifest = Manifest {
         name: recipe.name.clone(),
@@ -169,9 +166,31 @@ fn cook(
 
     progress.step("papers");
     let notices = Notices::read([&pantry.system, &pantry.kernel, &pantry.lab_uboot, &pantry.firmware]);
-    files::write(draft, &dish, &packed.shares, &notices)?;
+    files::write(draft, &dish, &digests, &packed, &notices)?;
     spdx::write(draft, lock, &manifest, &notices)?;
     Ok(manifest)
+}
+
+/// Writes initramfs and system image, and gives the bytes that each file takes in the latter, by path.
+fn pack(
+    dish: &Dish,
+    digests: &BTreeMap<String, Digest>,
+    time: u64,
+    draft: &Draft,
+    packer: &Packer,
+    progress: &mut dyn Progress,
+) -> Result<BTreeMap<String, u64>> {
+    std::thread::scope(|scope| {
+        let initramfs_file = scope.spawn(|| initramfs::pack(&dish.initramfs, time, packer));
+        let packed = squashfs::pack(&dish.system, digests, time, packer, progress)?;
+        draft.write(SYSTEM_FILE, &packed.image)?;
+        draft.write(INITRAMFS_FILE, &joined(initramfs_file)?)?;
+        Ok(packed.shares)
+    })
+}
+
+fn joined(thread: std::thread::ScopedJoinHandle<'_, Result<Vec<u8>>>) -> Result<Vec<u8>> {
+    thread.join().map_err(|_| anyhow::anyhow!("a thread that packs has ended"))?
 }
 
 /// What a person can do about a locked package that the mirrors have replaced by a newer one.

@@ -146,7 +146,8 @@ impl Downloads {
         Ok(Some(text))
     }
 
-    /// Makes sure that all files are in the cache and have the right content.
+    /// Makes sure that all files are in the cache. What was there before has the right size; [`Self::read`] looks at its
+    /// content.
     ///
     /// # Errors
     /// The first file that cannot be had; the others are not waited for.
@@ -183,7 +184,11 @@ impl Downloads {
     fn fetch(&self, wanted: &Wanted, told: &dyn Fn(u64) -> bool) -> Result<()> {
         let (path, part) = (self.path(wanted.sha256), self.folder.join(format!("{}.part", wanted.sha256)));
         if path.is_file() {
-            self.check_kept(wanted, &path)?;
+            // Whoever reads it looks at its digest; that would be twice.
+            let bytes = fs::metadata(&path).with_context(|| format!("looking at {}", path.display()))?.len();
+            if bytes != wanted.bytes {
+                return Err(self.set_aside(&wanted.name, wanted.sha256));
+            }
             told(wanted.bytes);
             return Ok(());
         }
@@ -210,19 +215,30 @@ impl Downloads {
         })
     }
 
+    /// A file of the cache; `name` is for the message.
+    ///
+    /// # Errors
+    /// It is not there, or does not have its digest any more.
+    pub(crate) fn read(&self, name: &str, sha256: Digest) -> Result<Vec<u8>> {
+        let path = self.path(sha256);
+        let content = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        if Digest(Sha256::digest(&content).into()) != sha256 {
+            return Err(self.set_aside(name, sha256));
+        }
+        Ok(content)
+    }
+
     /// A file that was whole when it was put into the cache and is not any more is never used, and never silently
     /// replaced: a disk that rots, or a person, did that.
-    fn check_kept(&self, wanted: &Wanted, path: &Path) -> Result<()> {
-        if digest_of(path)? == wanted.sha256 {
-            return Ok(());
+    fn set_aside(&self, name: &str, sha256: Digest) -> anyhow::Error {
+        let (path, aside) = (self.path(sha256), self.folder.join(format!("{sha256}{REFUSED}")));
+        if let Err(error) = fs::rename(&path, &aside) {
+            return anyhow!(error)
+                .context(format!("refusing {name}: setting its changed file {} aside", path.display()));
         }
-        let aside = self.folder.join(format!("{}{REFUSED}", wanted.sha256));
-        fs::rename(path, &aside).with_context(|| format!("setting {} aside", path.display()))?;
-        bail!(
-            "refusing {}: its file in the cache was changed after it was fetched, it does not have the SHA-256 {} any \
-             more; it lies in {} now, and the next build fetches another",
-            wanted.name,
-            wanted.sha256,
+        anyhow!(
+            "refusing {name}: its file in the cache was changed after it was fetched, it does not have the SHA-256 \
+             {sha256} any more; it lies in {} now, and the next build fetches another",
             aside.display()
         )
     }

@@ -6,7 +6,6 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use cluster::Digest;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::compose::Dish;
 use crate::copyright::Notices;
@@ -53,19 +52,22 @@ pub struct FileRecord {
     pub licence: Option<String>,
 }
 
-/// Writes the list. `shares` are the bytes that files take in the system image, by path.
+/// Writes the list. `digests` and `shares` are those of the system image's files, by path: of their contents, and the
+/// bytes that they take in it.
 ///
 /// # Errors
 /// It cannot be written.
 pub(crate) fn write(
     draft: &Draft,
     dish: &Dish,
+    digests: &BTreeMap<String, Digest>,
     shares: &BTreeMap<String, u64>,
     notices: &Notices,
 ) -> Result<()> {
-    let mut system = records(&dish.system, notices);
+    let mut system = records(&dish.system, digests, notices);
     system.iter_mut().for_each(|record| record.packed_bytes = shares.get(&record.path).copied());
-    let lists = [("system", system), ("initramfs", records(&dish.initramfs, notices))];
+    let lists =
+        [("system", system), ("initramfs", records(&dish.initramfs, &dish.initramfs.digests(), notices))];
     let mut text = Vec::new();
     for (place, (name, records)) in lists.iter().enumerate() {
         let front = if place == 0 { "{\n" } else { ",\n" };
@@ -80,16 +82,15 @@ pub(crate) fn write(
     draft.write(FILES_FILE, &text)
 }
 
-fn records(tree: &Tree, notices: &Notices) -> Vec<FileRecord> {
+fn records(tree: &Tree, digests: &BTreeMap<String, Digest>, notices: &Notices) -> Vec<FileRecord> {
     let listed = tree.iter().filter(|(_, entry)| entry.kind != Kind::Folder);
-    listed.map(|(path, entry)| record(path, entry, notices)).collect()
+    listed.map(|(path, entry)| record(path, entry, digests.get(path).copied(), notices)).collect()
 }
 
-fn record(path: &str, entry: &Entry, notices: &Notices) -> FileRecord {
-    let (sha256, target) = match &entry.kind {
-        Kind::File(content) => (Some(Digest(Sha256::digest(content).into())), None),
-        Kind::Link(target) => (None, Some(target.clone())),
-        Kind::Folder => (None, None),
+fn record(path: &str, entry: &Entry, sha256: Option<Digest>, notices: &Notices) -> FileRecord {
+    let target = match &entry.kind {
+        Kind::Link(target) => Some(target.clone()),
+        Kind::File(_) | Kind::Folder => None,
     };
     let package = (!entry.package.is_empty()).then(|| entry.package.to_string());
     let licence = package.as_deref().and_then(|package| notices.licence(package));

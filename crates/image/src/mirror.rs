@@ -166,17 +166,17 @@ pub(crate) fn index(
             };
             let wanted = Wanted { name: path.clone(), urls: vec![format!("{base}/{path}")], bytes, sha256 };
             downloads.fetch_all(std::slice::from_ref(&wanted), progress)?;
-            let text = unpacked(&downloads.path(sha256)).with_context(|| format!("unpacking {path}"))?;
+            let list = downloads.read(&path, sha256)?;
+            let text = unpacked(&list).with_context(|| format!("unpacking {path}"))?;
             index.add(&text)?;
         }
     }
     Ok(index)
 }
 
-fn unpacked(path: &Path) -> Result<String> {
-    let file = fs::File::open(path)?;
+fn unpacked(list: &[u8]) -> Result<String> {
     let mut text = String::new();
-    liblzma::read::XzDecoder::new_multi_decoder(file).take(INDEX_BYTES_LIMIT).read_to_string(&mut text)?;
+    liblzma::read::XzDecoder::new_multi_decoder(list).take(INDEX_BYTES_LIMIT).read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -1,13 +1,10 @@
 //! The packages of a lock, unpacked in memory, sorted by what they are for. Fetches nothing.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, ensure};
-use cluster::Digest;
-use sha2::{Digest as _, Sha256};
+use anyhow::{Context, Result};
 
 use crate::download::Downloads;
 use crate::lock::{Lock, Part, Pinned};
@@ -76,17 +73,7 @@ pub(crate) fn unpack(lock: &Lock, downloads: &Downloads, progress: &mut dyn Prog
 }
 
 fn unpack_one(package: &Pinned, downloads: &Downloads) -> Result<Tree> {
-    let path = downloads.path(package.sha256);
-    let content = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    // Once more, for what is unpacked: the file was looked at when it was fetched or found, and is read only now.
-    let is_right = Digest(Sha256::digest(&content).into()) == package.sha256;
-    ensure!(
-        is_right,
-        "refusing {} {}: {} was changed meanwhile",
-        package.name,
-        package.version,
-        path.display()
-    );
+    let content = downloads.read(&format!("{} {}", package.name, package.version), package.sha256)?;
     let keep = |path: &str| match package.part {
         Part::Lab => path == firmware::LAB_UBOOT.1 || rules::is_notice(path),
         Part::Firmware => firmware::is_wanted(path),

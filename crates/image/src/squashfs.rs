@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use cluster::Digest;
-use sha2::{Digest as _, Sha256};
 
 use crate::packer::{Method, Packer};
 use crate::progress::Progress;
@@ -86,12 +85,18 @@ struct Block {
     content_bytes: usize,
 }
 
-/// Packs a tree. `time` is the time stamp of all its files, in seconds since 1970.
+/// Packs a tree. `digests` are those of its files' contents, by path; `time` is the time stamp of all its files, in seconds since 1970.
 ///
 /// # Errors
 /// It is too large, or a block cannot be packed.
-pub(crate) fn pack(tree: &Tree, time: u64, packer: &Packer, progress: &mut dyn Progress) -> Result<Packed> {
-    let plan = Plan::of(tree);
+pub(crate) fn pack(
+    tree: &Tree,
+    digests: &BTreeMap<String, Digest>,
+    time: u64,
+    packer: &Packer,
+    progress: &mut dyn Progress,
+) -> Result<Packed> {
+    let plan = Plan::of(tree, digests)?;
     let contents: Vec<Vec<u8>> = plan.blocks.iter().map(|pieces| joined(pieces)).collect();
     let packed = packer.pack_all(DATA, &contents, progress)?;
     let mut image = vec![0; SUPERBLOCK_BYTES];
@@ -115,14 +120,14 @@ fn joined(pieces: &[Piece]) -> Vec<u8> {
 }
 
 impl Plan {
-    fn of(tree: &Tree) -> Self {
+    fn of(tree: &Tree, digests: &BTreeMap<String, Digest>) -> Result<Self> {
         let mut plan = Self::default();
         let mut known: HashMap<Digest, Layout> = HashMap::new();
         // Small files, which share blocks.
         let mut small: Vec<(String, Arc<[u8]>)> = Vec::new();
         for (path, entry) in tree.iter() {
             let Kind::File(content) = &entry.kind else { continue };
-            let digest = Digest(Sha256::digest(content).into());
+            let digest = *digests.get(path).with_context(|| format!("{path} has no digest"))?;
             if let Some(layout) = known.get(&digest) {
                 plan.files.insert(path.to_owned(), layout.clone());
                 continue;
@@ -136,7 +141,7 @@ impl Plan {
             plan.files.insert(path.to_owned(), layout);
         }
         plan.add_small(small);
-        plan
+        Ok(plan)
     }
 
     /// A file's own blocks; the last may be short.

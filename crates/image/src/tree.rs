@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
+use cluster::Digest;
+use sha2::{Digest as _, Sha256};
 
 /// Files by path. A path has no slash at its front or end and no `.` or `..`; the root has none.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +55,30 @@ impl Tree {
     /// All files in the order of their paths: a folder before what is in it.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
         self.entries.iter().map(|(path, entry)| (path.as_str(), entry))
+    }
+
+    /// The digests of all files' contents, by path; worked out on all cores.
+    pub(crate) fn digests(&self) -> BTreeMap<String, Digest> {
+        let files: Vec<(&str, &Arc<[u8]>)> = self
+            .iter()
+            .filter_map(|(path, entry)| match &entry.kind {
+                Kind::File(content) => Some((path, content)),
+                _ => None,
+            })
+            .collect();
+        let next = AtomicUsize::new(0);
+        let worker = || {
+            let mut own = Vec::new();
+            while let Some((path, content)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                own.push(((*path).to_owned(), Digest(Sha256::digest(content).into())));
+            }
+            own
+        };
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+        })
     }
 
     /// Puts an entry in place, with the folders above it. A folder never replaces what is there.

@@ -83,7 +83,13 @@ fn a_file_damaged_in_the_cache_is_refused_by_name_and_set_aside() {
         mirror.site.lock().unwrap().files["/debian/dists/trixie/main/binary-arm64/Packages.xz"].clone();
     for (content, name) in [(package, "runc 1"), (list, "main/binary-arm64/Packages.xz")] {
         let kept = mirror.path("cache").join(hex(&content));
-        fs::write(&kept, b"rotten").unwrap();
+        // Once of another length, once of the same.
+        let mut rotten = b"rotten".to_vec();
+        if name.starts_with("main") {
+            rotten = content.clone();
+            rotten[20] ^= 1;
+        }
+        fs::write(&kept, rotten).unwrap();
         let said = mirror.build("");
         assert!(said.contains(&format!("refusing {name}: its file in the cache was changed")), "{said}");
         assert!(said.contains(".refused"), "{said}");

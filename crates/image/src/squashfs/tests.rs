@@ -61,7 +61,7 @@ fn unsquashed(image: &[u8], folder: &Path, arguments: &[&str]) -> Option<String>
 fn unsquashfs_reads_every_file_as_it_was() {
     let (folder, packer) = packer();
     let tree = tree();
-    let packed = pack(&tree, 1_700_000_000, &packer, &mut Silent).expect("packed");
+    let packed = pack(&tree, &tree.digests(), 1_700_000_000, &packer, &mut Silent).expect("packed");
     // Without rights to give files away: contents and modes; owners are in the list below.
     let arguments = ["-no-progress", "-no-xattrs", "-dest", "out"];
     if unsquashed(&packed.image, folder.path(), &arguments).is_none() {
@@ -91,7 +91,7 @@ fn unsquashfs_reads_every_file_as_it_was() {
 fn the_same_tree_gives_the_same_bytes_with_and_without_a_memory() {
     let ((_one, first), (_other, second)) = (packer(), packer());
     let tree = tree();
-    let image = |packer: &Packer| pack(&tree, 5, packer, &mut Silent).expect("packed").image;
+    let image = |packer: &Packer| pack(&tree, &tree.digests(), 5, packer, &mut Silent).expect("packed").image;
     let fresh = image(&first);
     assert!(fresh == image(&first) && fresh == image(&second));
     assert!(fresh.starts_with(b"hsqs") && fresh.len() % PADDING_BYTES == 0);
@@ -100,7 +100,7 @@ fn the_same_tree_gives_the_same_bytes_with_and_without_a_memory() {
 #[test]
 fn shares_add_up_to_the_blocks_and_copies_cost_nothing() {
     let (_folder, packer) = packer();
-    let Packed { image, shares } = pack(&tree(), 5, &packer, &mut Silent).expect("packed");
+    let Packed { image, shares } = pack(&tree(), &tree().digests(), 5, &packer, &mut Silent).expect("packed");
     // Sorted by path, so `again` is the first of the two.
     assert_eq!(shares["usr/bin/again"], (BLOCK_BYTES + 70_000) as u64);
     assert_eq!(shares["usr/bin/noise"], 0);
@@ -112,7 +112,7 @@ fn shares_add_up_to_the_blocks_and_copies_cost_nothing() {
 #[test]
 fn an_empty_tree_is_an_image_too() {
     let (folder, packer) = packer();
-    let packed = pack(&Tree::default(), 5, &packer, &mut Silent).expect("packed");
+    let packed = pack(&Tree::default(), &BTreeMap::new(), 5, &packer, &mut Silent).expect("packed");
     if let Some(listed) = unsquashed(&packed.image, folder.path(), &["-lln"]) {
         assert_eq!(listed.lines().filter(|line| line.contains("squashfs-root")).count(), 1, "{listed}");
     }

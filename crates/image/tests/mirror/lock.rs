@@ -138,7 +138,9 @@ fn a_locked_package_with_another_content_is_refused_wherever_it_comes_from() {
     mirror.change("/debian/pool/runc.deb", |content| content[200] ^= 1);
     build(&mirror, "one");
     fs::remove_dir_all(mirror.path("one/out")).unwrap();
-    fs::write(mirror.path("cache").join(hex(&content)), deb_of("runc", b"evil")).unwrap();
+    let evil = deb_of("runc", b"evil");
+    assert_eq!(evil.len(), content.len());
+    fs::write(mirror.path("cache").join(hex(&content)), evil).unwrap();
     let said = mirror.refused("one");
     assert!(said.contains("refusing runc 1: its file in the cache was changed"), "{said}");
     assert!(!mirror.path("one/out/image").exists());
