@@ -109,9 +109,11 @@ impl Tree {
         }
     }
 
-    /// Removes what the predicate holds for. Folders that are empty thereby stay.
+    /// Removes what the predicate holds for. Folders that are empty thereby stay, and those above what stays.
     pub(crate) fn remove_if(&mut self, drop: impl Fn(&str) -> bool) {
         self.entries.retain(|path, _| !drop(path));
+        let kept: Vec<String> = self.entries.keys().cloned().collect();
+        kept.iter().for_each(|path| self.make_parents(path));
     }
 
     fn make_parents(&mut self, path: &str) {
@@ -169,6 +171,20 @@ mod tests {
         tree.put_folder("a/b", 0o755);
         let all: Vec<_> = tree.iter().map(|(path, entry)| (path, entry.mode)).collect();
         assert_eq!(all, [("a", 0o755), ("a/b", 0o700), ("a/b/c", 0o644)]);
+    }
+
+    /// The copyright notices went into an image's list and not into the image: their folder had been removed.
+    #[test]
+    fn what_stays_keeps_the_folders_above_it() {
+        let mut tree = Tree::default();
+        tree.put_file("usr/share/doc/x/copyright", 0o644, *b"terms");
+        tree.put_file("usr/share/doc/x/changelog", 0o644, *b"long");
+        tree.remove_if(|path| path.starts_with("usr/share/doc") && !path.ends_with("copyright"));
+        let all: Vec<_> = tree.iter().map(|(path, _)| path).collect();
+        assert_eq!(
+            all,
+            ["usr", "usr/share", "usr/share/doc", "usr/share/doc/x", "usr/share/doc/x/copyright"]
+        );
     }
 
     #[test]

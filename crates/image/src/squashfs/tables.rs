@@ -59,6 +59,16 @@ pub(super) fn append(
     blocks: &[Block],
     time: u32,
 ) -> Result<()> {
+    for (path, _) in tree.iter() {
+        // It would have a number, and no list would name it.
+        let folder = path.rsplit_once('/').map(|(folder, _)| folder);
+        let is_listed =
+            folder.is_none_or(|folder| tree.get(folder).is_some_and(|above| above.kind == Kind::Folder));
+        ensure!(
+            is_listed,
+            "/{path} lies in something that is no folder: two packages, or the overlay, disagree"
+        );
+    }
     let mut tables = Tables::new(tree, plan, blocks, time);
     let root = tables.write_folder("")?;
     let Tables { mut inodes, mut folders, ids, numbers, .. } = tables;

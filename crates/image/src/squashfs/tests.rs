@@ -110,6 +110,17 @@ fn shares_add_up_to_the_blocks_and_copies_cost_nothing() {
 }
 
 #[test]
+fn a_file_that_no_folder_would_list_is_told() {
+    let (_folder, packer) = packer();
+    let mut tree = Tree::default();
+    tree.put_file("a", 0o644, *b"no folder");
+    tree.put_file("b/c", 0o644, *b"x");
+    tree.put_file("a/lost", 0o644, *b"y");
+    let said = pack(&tree, &tree.digests(), 5, &packer, &mut Silent).err().expect("refused").to_string();
+    assert!(said.contains("/a/lost lies in something that is no folder"), "{said}");
+}
+
+#[test]
 fn an_empty_tree_is_an_image_too() {
     let (folder, packer) = packer();
     let packed = pack(&Tree::default(), &BTreeMap::new(), 5, &packer, &mut Silent).expect("packed");

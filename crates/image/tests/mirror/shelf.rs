@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use image::shelf::{self, Damage, NoImage, Rubbish, SweepOptions};
 use image::{ChangeKind, Files, Silent};
@@ -51,6 +52,26 @@ fn files_say_package_digest_and_licence() {
     let runc = packages.iter().find(|package| package["name"] == "runc").unwrap();
     assert_eq!(runc["licenseDeclared"], "GPL-2.0-or-later");
     assert_eq!(sbom["creationInfo"]["created"], "2025-09-06T10:19:31Z");
+}
+
+/// Notices were listed and not in the image: what is listed is what a foreign reader finds, no more and no less.
+#[test]
+fn the_list_is_that_of_the_image() {
+    let (_mirror, folder) = built();
+    let arguments = ["-lls", "-no-progress", "system.squashfs"];
+    let Ok(output) = Command::new("unsquashfs").args(arguments).current_dir(&folder).output() else { return };
+    let said = String::from_utf8(output.stdout).unwrap();
+    let found = said.lines().filter(|line| line.starts_with(['-', 'l']));
+    let path = |line: &str| {
+        let path = line.split("squashfs-root/").nth(1).unwrap();
+        path.split(" -> ").next().unwrap().to_owned()
+    };
+    let mut found: Vec<String> = found.map(path).collect();
+    found.sort();
+    let listed = shelf::files(&shelf::open(&folder).unwrap()).unwrap().system;
+    let listed: Vec<String> = listed.into_iter().map(|file| file.path).collect();
+    assert_eq!(found, listed);
+    assert!(listed.iter().any(|path| path == "usr/share/doc/runc/copyright"));
 }
 
 #[test]
