@@ -34,7 +34,7 @@ pub const PATIENCE_SECS: u64 = 600;
 /// A client's thread has a few packets on its stack.
 const STACK_BYTES: usize = 128 * 1024;
 /// How much the clients' threads give way, setpriority(2).
-const NICENESS: i32 = 10;
+const NICENESS: i32 = 19;
 /// The clients' end of the cable to the bridge.
 const PLUG: &str = "storm0";
 
@@ -202,9 +202,10 @@ struct Told {
 
 fn unleash(plan: Plan, loaders: &[Loader], sums: Arc<Sums>) -> anyhow::Result<Vec<Told>> {
     plug_in(plan.head_late_ms > 0)?;
-    // The clients are other machines: they must not take the head's processor. Threads inherit this.
-    rustix::process::setpriority_process(None, NICENESS).context("giving way to the head")?;
     let post = Arc::new(dhcp::Post::open("eth0")?);
+    // The clients are other machines: they must not take the head's processor, nor that of their post. Threads inherit
+    // this.
+    rustix::process::setpriority_process(None, NICENESS).context("giving way to the head")?;
     let (told, ends) = channel();
     let late = Duration::from_millis(plan.head_late_ms);
     let bridge = std::thread::spawn(move || connect(late));

@@ -4,7 +4,6 @@ mod firmware;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,14 +52,6 @@ impl Image {
         let system = Arc::new(open_verified(directory, &manifest.system)?);
         let (system_sha256, system_bytes) = (manifest.system.sha256, manifest.system.bytes);
         Ok(Self { kernel, initramfs, firmware, system, system_sha256, system_bytes })
-    }
-}
-
-impl Image {
-    /// A path that opens the system image as it was verified, whatever lies in its directory by now (proc(5),
-    /// `/proc/pid/fd`).
-    pub(crate) fn system_path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.system.as_raw_fd()))
     }
 }
 

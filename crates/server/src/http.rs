@@ -1,7 +1,9 @@
 //! HTTP: the nodes' side on the cluster's address, the operator's side on a Unix socket.
 
-pub(crate) mod node;
+pub(crate) mod door;
+mod node;
 pub(crate) mod operator;
+mod system;
 
 use std::net::SocketAddrV4;
 

@@ -85,7 +85,7 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
         ended = conversation.ended() => ended,
         ended = pump::tftp::run(tftp, head.clone()) => ended.context("serving TFTP"),
         ended = pump::dns::run(dns, head.clone()) => ended.context("serving DNS"),
-        ended = http::node::run(web, head.clone()) => ended.context("serving HTTP"),
+        never = http::door::run(web, head.clone()) => never,
         ended = http::operator::run(operator, head.clone()) => ended.context("serving the operator"),
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),

@@ -168,12 +168,15 @@ fn packet(kind: u8, xid: u32, mac: Mac, lwip: bool, offer: Option<&Reply>) -> Ve
         options.extend([54, 4]);
         options.extend(offer.server_id);
     }
-    if !lwip {
+    if lwip {
+        // lwip/src/core/ipv4/dhcp.c, `dhcp_discover_request_options`, as U-Boot builds it.
+        options.extend([55, 3, 1, 3, 28]);
+    } else {
         options.extend([60, 12]);
         options.extend(b"U-Boot.armv8");
         options.extend([93, 2, 0, 0x16]);
+        options.extend([55, 5, 1, 3, 6, 15, 67]);
     }
-    options.extend([55, 5, 1, 3, 6, 15, 67]);
     frame(kind, xid, mac, &options)
 }
 

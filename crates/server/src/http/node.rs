@@ -1,4 +1,4 @@
-//! What a node asks by HTTP: the system image, its user data, and what to do; and the operator's own boot files.
+//! What a node asks by HTTP: its user data, and what to do; and the operator's own boot files.
 //!
 //! Everything else hangs on the boot token and the address that holds the node's lease. Whoever has
 //! not both gets the same 404 as for a path that is not there.
@@ -7,51 +7,28 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use cluster::BootToken;
 use cluster::report::Report;
-use tokio::net::TcpListener;
-use tower::ServiceExt;
-use tower_http::services::{ServeDir, ServeFile};
+use tower_http::services::ServeDir;
 
 use crate::head::Head;
 use crate::user_data;
 
-/// How much of the system image is read at once, in bytes, for each node that fetches it. With 512 KiB the head spends a
-/// sixth less processor time, and twice the memory: 400 MiB for a thousand nodes are too much for a Pi.
-const READ_BYTES: usize = 128 * 1024;
-
-/// Serves until it fails.
-pub(crate) async fn run(listener: TcpListener, head: Head) -> anyhow::Result<()> {
-    let service = app(head).into_make_service_with_connect_info::<SocketAddr>();
-    Ok(axum::serve(listener, service).await?)
-}
-
-/// The routes.
-pub(crate) fn app(head: Head) -> Router {
+/// The routes; the system image has a way of its own.
+pub(crate) fn routes(head: Head) -> Router {
     let mut routes = Router::new();
     if let Some(files) = head.files() {
         routes = routes
             .nest_service("/files", ServeDir::new(files.directory()).append_index_html_on_directories(false));
     }
     routes
-        .route("/system/{digest}", get(system))
         .route("/boot/{token}/report", post(report).layer(DefaultBodyLimit::max(Report::BYTES_LIMIT)))
         .route("/boot/{token}/user-data", get(user_data))
         .with_state(head)
-}
-
-/// The system image; ranges are answered (RFC 9110 section 14).
-async fn system(State(head): State<Head>, Path(digest): Path<String>, request: Request) -> Response {
-    let image = head.image();
-    if digest != image.system_sha256.to_string() {
-        return StatusCode::NOT_FOUND.into_response();
-    }
-    let service = ServeFile::new(image.system_path()).with_buf_chunk_size(READ_BYTES);
-    service.oneshot(request).await.into_response()
 }
 
 async fn report(
