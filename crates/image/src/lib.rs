@@ -10,6 +10,7 @@
 //! tree in memory. The same inputs give the same bytes. Does not read flags or the environment.
 
 mod build;
+pub mod card;
 mod container;
 mod deb;
 mod download;

@@ -116,7 +116,7 @@ pub(crate) fn shop(
 }
 
 /// The package with the kernel: `linux-image-arm64` only leads to it.
-fn kernel_package<'a>(index: &'a Index, name: &str) -> Result<&'a Package> {
+pub(crate) fn kernel_package<'a>(index: &'a Index, name: &str) -> Result<&'a Package> {
     let mut package = index.package(name).with_context(|| format!("no package is named `{name}`"))?;
     for _ in 0..KERNEL_JUMPS_LIMIT {
         let mut needs = package.depends.iter().flatten();
