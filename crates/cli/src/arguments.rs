@@ -6,6 +6,10 @@ use clap::{Args, Parser, Subcommand};
 use cluster::NodeName;
 use lab::Power;
 
+mod image;
+
+pub(crate) use image::{Image, ImageChoice};
+
 /// Blank Raspberry Pis in, a Docker Swarm out.
 #[derive(Debug, Parser)]
 #[command(
@@ -53,7 +57,7 @@ pub(crate) enum Command {
         after_help = "Example:\n  fledermaus doctor --interface eth1 --config /etc/fledermaus/cluster.toml"
     )]
     Doctor(Serve),
-    /// Make images
+    /// Make images, and look after them
     #[command(subcommand)]
     Image(Image),
     /// Look at nodes and reboot them
@@ -99,23 +103,6 @@ impl Serve {
             image_dir: self.image_dir.clone(),
         }
     }
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Image {
-    /// Make kernel, initramfs and system image from Debian packages
-    #[command(after_help = "Example:\n  fledermaus image build --recipe image.toml --out image/")]
-    Build {
-        /// What goes in [default: image.toml]
-        #[arg(long, value_name = "FILE")]
-        recipe: Option<PathBuf>,
-        /// Where the image goes [default: image in the cache directory]
-        #[arg(long, value_name = "DIR")]
-        out: Option<PathBuf>,
-        /// Directory with the node's programs, fledermaus-init and fledermaus-agent
-        #[arg(long, value_name = "DIR")]
-        programs: Option<PathBuf>,
-    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,15 +1,22 @@
-//! `fledermaus image …`: the kitchen, with a bar on a terminal and a line per step elsewhere.
+//! `fledermaus image …`: one call of the kitchen each, and what came of it as a text, a table or JSON.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use cluster::manifest::{FIRMWARE_FOLDER, MANIFEST_FILE, Manifest};
-use image::{BuildOptions, Progress};
-use indicatif::{ProgressBar, ProgressStyle};
+use image::shelf::SweepOptions;
+use image::{BuildOptions, UpdateOptions};
 
-use crate::arguments::Image;
+use crate::arguments::{Image, ImageChoice};
+use crate::exit::BadInput;
 use crate::surroundings::Surroundings;
+use crate::table;
+
+mod shelf;
+mod steps;
+mod tables;
+
+use steps::Steps;
 
 /// The recipe when none is named: the one of the working directory.
 const RECIPE: &str = "image.toml";
@@ -18,18 +25,54 @@ const APT: &str = "/etc/apt";
 /// Where cargo puts the node's programs, seen from the repository.
 const PROGRAMS: &str = "target/aarch64-unknown-linux-musl/node";
 
-/// Makes an image.
+/// Makes an image, or looks after those that there are.
 ///
 /// # Errors
 /// What the kitchen says.
-pub(crate) fn run(command: &Image, surroundings: &Surroundings) -> anyhow::Result<()> {
-    let Image::Build { recipe, out, programs } = command;
-    let recipe = recipe.clone().unwrap_or_else(|| PathBuf::from(RECIPE));
-    let out = out.clone().unwrap_or_else(|| surroundings.image());
-    let programs = programs.clone().unwrap_or_else(|| PathBuf::from(PROGRAMS));
-    let manifest = build(&recipe, &out, &programs, surroundings)?;
-    summarise(&manifest, &out);
-    Ok(())
+pub(crate) fn run(command: &Image, surroundings: &Surroundings, json: bool) -> anyhow::Result<()> {
+    match command {
+        Image::Build { recipe, out, programs } => {
+            let recipe = there(recipe.as_deref().unwrap_or(Path::new(RECIPE)))?;
+            let out = out.clone().unwrap_or_else(|| surroundings.image());
+            let programs = programs.as_deref().unwrap_or(Path::new(PROGRAMS));
+            let manifest = build(recipe, &out, programs, surroundings)?;
+            if json {
+                return table::json(&manifest);
+            }
+            summarise(&manifest, &out);
+            Ok(())
+        }
+        Image::Update { recipe } => {
+            let recipe = there(recipe.as_deref().unwrap_or(Path::new(RECIPE)))?;
+            update(recipe, surroundings, json)
+        }
+        Image::List { directory } => shelf::list(directory.as_ref().unwrap_or(&surroundings.cache), json),
+        Image::Show { image } => shelf::show(&chosen(image, surroundings), json),
+        Image::Verify { image } => shelf::verify(&chosen(image, surroundings), json),
+        Image::Diff { one, other } => shelf::diff(one, other, json),
+        Image::Gc { yes, recipe } => {
+            let recipe = recipe.as_deref().unwrap_or(Path::new(RECIPE));
+            let options = SweepOptions {
+                cache: surroundings.cache.join("packages"),
+                images: vec![surroundings.image()],
+                locks: vec![std::path::absolute(recipe.with_extension("lock"))?],
+            };
+            shelf::gc(&options, *yes, json)
+        }
+        Image::Export { image, out } => shelf::export(&chosen(image, surroundings), out, json),
+    }
+}
+
+/// A recipe that is a file.
+fn there(recipe: &Path) -> Result<&Path, BadInput> {
+    let missing = || {
+        BadInput(format!("reading {}: there is no such file; --recipe FILE names another", recipe.display()))
+    };
+    if recipe.is_file() { Ok(recipe) } else { Err(missing()) }
+}
+
+fn chosen(image: &ImageChoice, surroundings: &Surroundings) -> PathBuf {
+    image.directory.clone().unwrap_or_else(|| surroundings.image())
 }
 
 /// Makes the image that the demo boots, if there is none.
@@ -74,6 +117,33 @@ fn build(
     Ok(built.manifest)
 }
 
+fn update(recipe: &Path, surroundings: &Surroundings, json: bool) -> anyhow::Result<()> {
+    let options = UpdateOptions {
+        recipe: recipe.to_owned(),
+        cache: surroundings.cache.join("packages"),
+        apt: PathBuf::from(APT),
+    };
+    let mut steps = Steps::new();
+    let updated = image::update(&options, &mut steps);
+    steps.end();
+    let updated = updated.with_context(|| format!("updating the lock of {}", recipe.display()))?;
+    if json {
+        return table::json(&updated);
+    }
+    if updated.changes.is_empty() {
+        println!("{} has what the suite has: {} packages.", updated.lock.display(), updated.packages);
+        return Ok(());
+    }
+    table::print(&tables::changes(&updated.changes))?;
+    println!(
+        "{}: {} packages, {} to download.",
+        updated.lock.display(),
+        updated.packages,
+        tables::megabytes(updated.bytes)
+    );
+    Ok(())
+}
+
 fn summarise(manifest: &Manifest, out: &Path) {
     println!("{} {} in {}:", manifest.name, manifest.kernel_version, out.display());
     for artefact in [&manifest.kernel, &manifest.initramfs, &manifest.system] {
@@ -82,58 +152,5 @@ fn summarise(manifest: &Manifest, out: &Path) {
     if !manifest.firmware.is_empty() {
         let bytes: u64 = manifest.firmware.iter().map(|artefact| artefact.bytes).sum();
         println!("  {:16} {:>6.1} MB", FIRMWARE_FOLDER, bytes as f64 / 1e6);
-    }
-}
-
-/// Shows the kitchen's steps on standard error.
-struct Steps {
-    bar: Option<ProgressBar>,
-}
-
-impl Steps {
-    fn new() -> Self {
-        let style =
-            ProgressStyle::with_template("{prefix:28} {bar:30} {bytes:>10} of {total_bytes} {bytes_per_sec}");
-        let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = std::io::stderr().is_terminal().then(|| ProgressBar::new(0).with_style(style));
-        Self { bar }
-    }
-
-    fn end(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
-    }
-
-    /// Prints above the bar.
-    fn line(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
-        }
-    }
-}
-
-impl Progress for Steps {
-    fn step(&mut self, name: &str) {
-        match &self.bar {
-            Some(bar) => {
-                bar.reset();
-                bar.set_length(0);
-                bar.set_prefix(name.to_owned());
-            }
-            None => eprintln!("{name}"),
-        }
-    }
-
-    fn bytes(&mut self, done: u64, total: u64) {
-        if let Some(bar) = &self.bar {
-            bar.set_length(total);
-            bar.set_position(done);
-        }
-    }
-
-    fn notice(&mut self, text: &str) {
-        self.line(text);
     }
 }

@@ -51,7 +51,7 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> anyhow::Result<()>
     match &arguments.command {
         Command::Serve(serve) => serve::run(serve),
         Command::Doctor(serve) => doctor::run(serve, json),
-        Command::Image(image) => image::run(image, surroundings),
+        Command::Image(image) => image::run(image, surroundings, json),
         Command::Node(node) => node::run(node, &head(), json),
         Command::UserData(user_data) => user_data::run(user_data, &head(), surroundings),
         Command::Swarm(swarm) => swarm::run(swarm, &head(), json),

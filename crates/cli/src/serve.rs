@@ -8,14 +8,28 @@ use crate::arguments::Serve;
 /// What is logged when `RUST_LOG` says nothing: what an operator would tell a colleague.
 const LOG_FILTER: &str = "info,sqlx=warn";
 
+/// How much the threads that serve HTTP give way, setpriority(2).
+const NICENESS: i32 = 5;
+
 /// Serves until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// The configuration is wrong, or a socket cannot be had.
 pub(crate) fn run(arguments: &Serve) -> anyhow::Result<()> {
     log();
-    let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_start(give_way)
+        .build()
+        .context("starting the runtime")?;
     runtime.block_on(server::serve(arguments.options()))
+}
+
+/// The runtime's threads move system images over TCP, which can wait; DHCP and TFTP have threads of their own and clients
+/// that give up after a second of silence.
+fn give_way() {
+    // Anybody may give way; where the kernel says no all the same, all are equal as before.
+    let _ = rustix::process::setpriority_process(None, NICENESS);
 }
 
 fn log() {

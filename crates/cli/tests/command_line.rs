@@ -58,3 +58,42 @@ fn a_wrong_configuration_is_bad_input_and_makes_nothing() {
     refused(&[&arguments[..], &[state.to_str().expect("text")]].concat(), 2, "cluster.toml:1");
     assert!(!state.exists());
 }
+
+#[test]
+fn an_image_that_is_not_there_is_bad_input() {
+    refused(&["image", "show", "/nonexistent"], 2, "/nonexistent holds no image");
+    refused(&["image", "verify", "/nonexistent"], 2, "`fledermaus image build --out DIR` makes one");
+    refused(&["image", "diff", "/nonexistent", "/nonexistent"], 2, "/nonexistent holds no image");
+    refused(
+        &["image", "update", "--recipe", "/nonexistent/image.toml"],
+        2,
+        "reading /nonexistent/image.toml",
+    );
+}
+
+#[test]
+fn a_damaged_image_is_named_and_fails() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let image = directory.path().to_str().expect("text");
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let artefact = format!("{{ \"file\": \"kernel\", \"bytes\": 0, \"sha256\": \"{empty}\" }}");
+    let manifest = format!(
+        "{{ \"name\": \"n\", \"kernel_version\": \"6\", \"kernel\": {artefact}, \"initramfs\": {artefact}, \
+         \"system\": {artefact}, \"packages\": [] }}"
+    );
+    let write = |file: &str, text: &str| std::fs::write(directory.path().join(file), text).expect("written");
+    write("manifest.json", &manifest);
+    write("kernel", "");
+    write("SHA256SUMS", &format!("{empty}  kernel\n"));
+    // The manifest is not in the list of digests.
+    let output = fledermaus(&["image", "verify", image]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(said.trim(), "manifest.json: does not belong to the image");
+    let digest = "0".repeat(64);
+    write("SHA256SUMS", &format!("{empty}  kernel\n{digest}  manifest.json\n"));
+    let output = fledermaus(&["image", "verify", "--json", image]);
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(said["damages"][0]["file"], "manifest.json");
+    assert_eq!(output.status.code(), Some(1));
+}

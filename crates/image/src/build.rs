@@ -2,32 +2,34 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{ErrorKind, Write};
-use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use cluster::manifest::Manifest;
+use cluster::Digest;
+use cluster::configuration::Mistakes;
+use cluster::manifest::{Manifest, Package as Ingredient};
 
-use crate::download::Downloads;
-use crate::index::Package;
+use crate::compose::Dish;
+use crate::copyright::Notices;
+use crate::download::{Downloads, Gone};
 use crate::inputs::{self, Inputs};
-use crate::lists::{self, items};
-use crate::modules::{Chosen, Kernel};
+use crate::lock::{self, ADVICE, Lock, Pinned, fit};
+use crate::mirror::RELEASE_FRESH;
+use crate::modules::Kernel;
 use crate::output::{self, Draft};
+use crate::packer::{Method, Packer};
+use crate::pantry::{self, Pantry};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
-use crate::shopping::{Shopping, shop};
 use crate::tree::Tree;
-use crate::{container, deb, firmware, initramfs, mirror, rules, squashfs};
-use cluster::configuration::{Mistakes, Named};
+use crate::{compose, files, firmware, initramfs, mirror, spdx, squashfs, update};
 
 const KERNEL_FILE: &str = "kernel";
 const INITRAMFS_FILE: &str = "initramfs";
 const SYSTEM_FILE: &str = "system.squashfs";
-/// How many packages are unpacked at once.
-const UNPACKERS: usize = 4;
+/// The folder in the cache with what was packed before.
+const PACKED: &str = "packed";
 
 /// What to build, from what, and where.
 #[derive(Clone, Debug)]
@@ -64,7 +66,8 @@ pub enum BuildError {
     Failed(#[from] anyhow::Error),
 }
 
-/// Builds the image, unless `out` holds one of the same inputs already.
+/// Builds the image, unless `out` holds one of the same inputs already: of the packages in the recipe's lock, or of
+/// the newest ones if there is no lock yet, which is then written.
 ///
 /// # Errors
 /// The recipe's mistakes, all at once; or whatever stopped the build.
@@ -94,224 +97,133 @@ fn run(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Built, Bui
     let recipe = Recipe::parse(&options.recipe, &text)?;
     let inputs = inputs::read(options, &recipe)?;
 
-    progress.step("release");
     let downloads = Downloads::new(&options.cache)?;
-    let mirrors = mirror::verified(&recipe, &options.apt, &downloads, progress)?;
-    let key = inputs::key(&text, &recipe, &inputs, &mirrors)?;
+    let lock_path = lock::path_of(&options.recipe);
+    let (lock, is_new) = match lock::read(&lock_path)? {
+        Some(lock) => (lock, false),
+        None => (update::resolve(&recipe, &options.apt, &downloads, RELEASE_FRESH, progress)?, true),
+    };
+    fit::check(&lock, &lock_path, &recipe)?;
+    let key = inputs::key(&text, &recipe, &inputs, &lock)?;
     if let Some(manifest) = output::unchanged(&options.out, key) {
+        if is_new {
+            lock::write(&lock_path, &lock)?;
+        }
         return Ok(Built { manifest, unchanged: true });
     }
-    let draft = Draft::begin(&options.out)?;
-    squashfs::check_tool()?;
-
-    progress.step("package list");
-    let _lock = downloads.lock()?;
-    let index = mirror::index(&mirrors, &recipe.architecture, &downloads, progress)?;
-    let shopping = shop(&recipe, &index, progress)?;
-
     progress.step("packages");
-    downloads.fetch_all(&shopping.wanted(), progress)?;
+    let _guard = downloads.lock()?;
+    let draft = Draft::begin(&options.out)?;
+    let wanted = lock::wanted(lock.of_image(), &mirror::urls(&recipe, &options.apt));
+    downloads.fetch_all(&wanted, progress).map_err(|error| explain_gone(error, &lock_path))?;
 
     progress.step("unpack");
-    let time = mirrors.iter().map(|verified| verified.release.date).max().unwrap_or(0);
-    let pantry = unpack(&shopping, &downloads, progress)?;
+    let pantry = pantry::unpack(&lock, &downloads, progress)?;
 
-    progress.step("assemble");
+    let manifest =
+        cook(&recipe, &lock, &pantry, inputs, &draft, &Packer::new(&downloads.named(PACKED))?, progress)?;
+    if is_new {
+        lock::write(&lock_path, &lock)?;
+    }
+    draft.keep(&manifest, key)?;
+    downloads.note(&[&lock_path, &options.out])?;
+    Ok(Built { manifest, unchanged: false })
+}
+
+/// Makes the image of what was unpacked.
+fn cook(
+    recipe: &Recipe,
+    lock: &Lock,
+    pantry: &Pantry,
+    inputs: Inputs,
+    draft: &Draft,
+    packer: &Packer,
+    progress: &mut dyn Progress,
+) -> Result<Manifest, BuildError> {
     let kernel = Kernel::find(&pantry.kernel)?;
-    let (small, large) = choose_modules(&recipe, &kernel, progress)?;
-    let initramfs = assemble_initramfs(&kernel, &small, &inputs)?;
-    let mut system = pantry.system;
-    assemble_system(&mut system, &recipe, &kernel, &large, inputs, time)?;
-
-    progress.step("compress");
-    let compressor = start_compressing(&kernel);
-    draft.write(INITRAMFS_FILE, &initramfs::pack(&initramfs, time)?)?;
-    squashfs::write(&system, time, &draft.path(SYSTEM_FILE), progress)?;
-    draft.write(
-        KERNEL_FILE,
-        &compressor.join().map_err(|_| anyhow::anyhow!("compressing the kernel failed"))??,
-    )?;
+    // Kernel and initramfs have a thread each, the system image as many as there are cores.
+    let (kernel_file, dish, digests, packed) = std::thread::scope(|scope| {
+        let kernel_file = scope.spawn(|| pack_kernel(&kernel, packer));
+        progress.step("assemble");
+        let dish = compose::compose(recipe, pantry, &kernel, inputs, lock.time, progress)?;
+        let digests = dish.system.digests();
+        progress.step("compress");
+        let packed = pack(&dish, &digests, lock.time, draft, packer, progress)?;
+        Ok::<_, BuildError>((joined(kernel_file)?, dish, digests, packed))
+    })?;
+    draft.write(KERNEL_FILE, &kernel_file)?;
+    packer.trim();
     let manifest = Manifest {
         name: recipe.name.clone(),
         kernel_version: kernel.version.clone(),
         kernel: draft.artefact(KERNEL_FILE)?,
         initramfs: draft.artefact(INITRAMFS_FILE)?,
         system: draft.artefact(SYSTEM_FILE)?,
-        lab_uboot: firmware::write_lab_uboot(&draft, &pantry.lab_uboot)?,
-        firmware: firmware::write(&draft, &pantry.firmware, &pantry.kernel)?,
-        packages: shopping.ingredients(&system),
+        lab_uboot: firmware::write_lab_uboot(draft, &pantry.lab_uboot)?,
+        firmware: firmware::write(draft, &pantry.firmware, &pantry.kernel)?,
+        packages: ingredients(lock, &dish.system),
     };
-    draft.keep(&manifest, key)?;
-    Ok(Built { manifest, unchanged: false })
+
+    progress.step("papers");
+    let notices = Notices::read([&pantry.system, &pantry.kernel, &pantry.lab_uboot, &pantry.firmware]);
+    files::write(draft, &dish, &digests, &packed, &notices)?;
+    spdx::write(draft, lock, &manifest, &notices)?;
+    Ok(manifest)
 }
 
-/// Unpacked packages.
-#[derive(Default)]
-struct Pantry {
-    system: Tree,
-    kernel: Tree,
-    lab_uboot: Tree,
-    firmware: Tree,
-}
-
-fn unpack(shopping: &Shopping, downloads: &Downloads, progress: &mut dyn Progress) -> Result<Pantry> {
-    let mut all = shopping.all();
-    all.sort_by_key(|package| std::cmp::Reverse(package.bytes));
-    let total: u64 = all.iter().map(|package| package.bytes).sum();
-    let next = AtomicUsize::new(0);
-    let unpacked: Mutex<BTreeMap<&str, Tree>> = Mutex::default();
-    let (told, hear) = std::sync::mpsc::channel::<Result<u64>>();
-    std::thread::scope(|scope| {
-        for _ in 0..UNPACKERS {
-            let (told, next, all, unpacked) = (told.clone(), &next, &all, &unpacked);
-            scope.spawn(move || {
-                while let Some(package) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let result = unpack_one(package, shopping, downloads).map(|tree| {
-                        let mut unpacked = unpacked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                        unpacked.insert(&package.name, tree);
-                        package.bytes
-                    });
-                    if told.send(result).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(told);
-        let mut done = 0;
-        for step in hear {
-            done += step?;
-            progress.bytes(done, total);
-        }
-        anyhow::Ok(())
-    })?;
-    let mut pantry = Pantry::default();
-    for (name, tree) in unpacked.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
-        if name == shopping.kernel.name {
-            pantry.kernel = tree;
-        } else if is(&shopping.lab_uboot, name) {
-            pantry.lab_uboot = tree;
-        } else if is(&shopping.firmware, name) {
-            pantry.firmware = tree;
-        } else {
-            pantry.system.merge(tree);
-        }
-    }
-    Ok(pantry)
-}
-
-fn unpack_one(package: &Package, shopping: &Shopping, downloads: &Downloads) -> Result<Tree> {
-    let path = downloads.path(package.sha256);
-    let content = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
-    let is_uboot = is(&shopping.lab_uboot, &package.name);
-    let is_firmware = is(&shopping.firmware, &package.name);
-    let keep = |path: &str| match (is_uboot, is_firmware) {
-        (true, _) => path == firmware::LAB_UBOOT.1,
-        (_, true) => firmware::is_wanted(path),
-        _ => !rules::is_dropped(path),
-    };
-    deb::unpack(&package.name, &content, &keep).with_context(|| format!("unpacking {}", package.name))
-}
-
-/// Whether it is the package of that name, if it is one.
-fn is(package: &Option<Package>, name: &str) -> bool {
-    package.as_ref().is_some_and(|package| package.name == name)
-}
-
-/// The modules of the initramfs, and those of the system image: those and more.
-fn choose_modules(
-    recipe: &Recipe,
-    kernel: &Kernel,
-    progress: &mut dyn Progress,
-) -> Result<(Chosen, Chosen), BuildError> {
-    fn names(named: &[Named]) -> impl Iterator<Item = &str> {
-        named.iter().map(|named| named.name.as_str())
-    }
-    let listed = |list| items(list).map(|item| item.name);
-    let small: Vec<&str> = listed(lists::INITRAMFS_MODULES).chain(names(&recipe.initramfs_modules)).collect();
-    let large = listed(lists::SYSTEM_MODULES).chain(names(&recipe.modules)).chain(small.iter().copied());
-    let large = kernel.choose(large).context("choosing modules")?;
-    let mut mistakes = Mistakes::default();
-    for Named { name, line } in recipe.modules.iter().chain(&recipe.initramfs_modules) {
-        if large.missing.contains(&name.replace('-', "_")) {
-            mistakes.add(
-                &recipe.file,
-                *line,
-                format!("the kernel {} has no module `{name}`", kernel.version),
-            );
-        }
-    }
-    mistakes.or(())?;
-    if !large.missing.is_empty() {
-        progress.notice(&format!(
-            "the kernel {} has no modules {}",
-            kernel.version,
-            large.missing.join(", ")
-        ));
-    }
-    let small = kernel.choose(small.into_iter()).context("choosing modules of the initramfs")?;
-    Ok((small, large))
-}
-
-/// The marked modules of a list, as far as they were chosen: one per line.
-fn loaded_at_once(list: &str, chosen: &Chosen) -> String {
-    let marked = items(list).filter(|item| item.marked && chosen.has(item.name));
-    marked.map(|item| format!("{}\n", item.name)).collect()
-}
-
-fn assemble_initramfs(kernel: &Kernel, modules: &Chosen, inputs: &Inputs) -> Result<Tree> {
-    const FOLDERS: [&str; 7] = ["dev", "proc", "sys", "run", "mnt", "newroot", "etc"];
-    let mut tree = Tree::default();
-    for folder in FOLDERS {
-        tree.put_folder(folder, 0o755);
-    }
-    let init = inputs.programs.content("usr/sbin/fledermaus-init").context("fledermaus-init is missing")?;
-    tree.put_file("init", 0o755, init.clone());
-    tree.put_link("lib", "usr/lib");
-    tree.put_link("sbin/modprobe", "/init");
-    kernel.install(modules, &mut tree)?;
-    tree.put_file(
-        "etc/fledermaus/modules",
-        0o644,
-        loaded_at_once(lists::INITRAMFS_MODULES, modules).into_bytes(),
-    );
-    Ok(tree)
-}
-
-fn assemble_system(
-    root: &mut Tree,
-    recipe: &Recipe,
-    kernel: &Kernel,
-    modules: &Chosen,
-    inputs: Inputs,
+/// Writes initramfs and system image, and gives the bytes that each file takes in the latter, by path.
+fn pack(
+    dish: &Dish,
+    digests: &BTreeMap<String, Digest>,
     time: u64,
-) -> Result<()> {
-    rules::apply(root, &recipe.name, &recipe.suite)?;
-    kernel.install(modules, root)?;
-    let load = loaded_at_once(lists::SYSTEM_MODULES, modules);
-    root.put_file("etc/modules-load.d/fledermaus.conf", 0o644, load.into_bytes());
-    root.merge(inputs.programs);
-    if !recipe.ssh_keys.is_empty() {
-        root.put_folder("root/.ssh", 0o700);
-        root.put_file(
-            "root/.ssh/authorized_keys",
-            0o600,
-            format!("{}\n", recipe.ssh_keys.join("\n")).into_bytes(),
-        );
-    }
-    root.merge(inputs.overlay);
-    container::add(recipe, root, time)
+    draft: &Draft,
+    packer: &Packer,
+    progress: &mut dyn Progress,
+) -> Result<BTreeMap<String, u64>> {
+    std::thread::scope(|scope| {
+        let initramfs_file = scope.spawn(|| initramfs::pack(&dish.initramfs, time, packer));
+        let packed = squashfs::pack(&dish.system, digests, time, packer, progress)?;
+        draft.write(SYSTEM_FILE, &packed.image)?;
+        draft.write(INITRAMFS_FILE, &joined(initramfs_file)?)?;
+        Ok(packed.shares)
+    })
 }
 
-/// Packs the kernel as U-Boot's `booti` takes it, beside the other work.
-fn start_compressing(kernel: &Kernel) -> std::thread::JoinHandle<Result<Vec<u8>>> {
-    let image = kernel.image.clone();
-    std::thread::spawn(move || {
-        if image.starts_with(b"\x1f\x8b") {
-            return Ok(image.to_vec());
-        }
-        let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-        packer.write_all(&image).context("packing the kernel")?;
-        packer.finish().context("packing the kernel")
-    })
+fn joined(thread: std::thread::ScopedJoinHandle<'_, Result<Vec<u8>>>) -> Result<Vec<u8>> {
+    thread.join().map_err(|_| anyhow::anyhow!("a thread that packs has ended"))?
+}
+
+/// What a person can do about a locked package that the mirrors have replaced by a newer one.
+pub(crate) fn explain_gone(error: anyhow::Error, lock: &Path) -> anyhow::Error {
+    if !error.is::<Gone>() {
+        return error;
+    }
+    error.context(format!(
+        "{} wants a version that is gone: {ADVICE} to take what the suite has now, or write a mirror that keeps old \
+         versions (a snapshot of Debian's) into image.toml as [[mirrors]]",
+        lock.display()
+    ))
+}
+
+/// What went in, with the bytes that it takes in the system image.
+fn ingredients(lock: &Lock, system: &Tree) -> Vec<Ingredient> {
+    let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
+    for (_, entry) in system.iter() {
+        *bytes.entry(&entry.package).or_default() += entry.bytes();
+    }
+    let ingredient = |package: &Pinned| Ingredient {
+        name: package.name.clone(),
+        version: package.version.clone(),
+        sha256: package.sha256,
+        installed_bytes: bytes.get(package.name.as_str()).copied().unwrap_or(0),
+    };
+    lock.of_image().map(ingredient).collect()
+}
+
+/// The kernel as U-Boot's `booti` takes it.
+fn pack_kernel(kernel: &Kernel, packer: &Packer) -> Result<Vec<u8>> {
+    if kernel.image.starts_with(b"\x1f\x8b") {
+        return Ok(kernel.image.to_vec());
+    }
+    packer.pack(Method::Gzip, &kernel.image).context("packing the kernel")
 }

@@ -1,9 +1,9 @@
 //! The card of a node that starts U-Boot from it: an image of 40 MiB with the firmware, U-Boot and a boot script.
 //!
 //! ```text
-//!   image.toml ─► mirror ─► raspi-firmware, u-boot-rpi, kernel (device trees) ─┐
-//!   boot (config.txt, commands) ─► script ──────────────────────────────────► fat ─► mbr ─► media ─► file or device
-//!                                                                                      device: may it be written? ─┘
+//!   image.lock ─► download ─► raspi-firmware, u-boot-rpi, kernel (device trees) ─┐
+//!   boot (config.txt, commands) ─► script ────────────────────────────────────► fat ─► mbr ─► media ─► file or device
+//!                                                                                        device: may it be written? ─┘
 //! ```
 //!
 //! Packages come as they do for [`crate::build`]: signed, from the cache. The same packages give the same bytes. Makes one
@@ -11,21 +11,21 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cluster::Digest;
 use cluster::configuration::Mistakes;
 use sha2::{Digest as _, Sha256};
 
-use crate::build::BuildError;
-use crate::download::{Downloads, Wanted};
-use crate::index::{Index, Package};
+use crate::build::{BuildError, explain_gone};
+use crate::download::Downloads;
+use crate::lock::{self, ADVICE, Lock, Part, Pinned, fit};
+use crate::mirror::RELEASE_FRESH;
 use crate::progress::Progress;
 use crate::recipe::{Firmware, Recipe};
-use crate::shopping::kernel_package;
 use crate::tree::Tree;
-use crate::{deb, firmware, mirror};
+use crate::{deb, firmware, mirror, update};
 
 mod boot;
 pub mod device;
@@ -41,7 +41,8 @@ pub const LABEL: &[u8; 11] = b"FLEDERMAUS ";
 /// The file that U-Boot looks for.
 pub const SCRIPT_FILE: &str = "boot.scr";
 
-const UBOOT_PACKAGE: &str = "u-boot-rpi";
+/// The package with U-Boot for the boards.
+pub(crate) const UBOOT_PACKAGE: &str = "u-boot-rpi";
 const UBOOT_LICENCE: &str = "usr/share/doc/u-boot-rpi/copyright";
 /// Boards whose device trees go onto the card: Pi 3 and Zero 2, Pi 4. Without those of a Pi 5, which has to pass over it.
 const DEVICE_TREES: [&str; 2] = ["bcm2837-rpi-", "bcm2711-rpi-"];
@@ -86,17 +87,19 @@ pub fn compose(options: &CardOptions, progress: &mut dyn Progress) -> Result<Car
     let recipe = Recipe::parse(&options.recipe, &text)?;
     let wanted = wanted_firmware(&recipe)?;
 
-    progress.step("release");
     let downloads = Downloads::new(&options.cache)?;
-    let mirrors = mirror::verified(&recipe, &options.apt, &downloads, progress)?;
-
-    progress.step("package list");
-    let _lock = downloads.lock()?;
-    let index = mirror::index(&mirrors, &recipe.architecture, &downloads, progress)?;
-    let packages = choose(&recipe, wanted, &index)?;
+    let lock_path = lock::path_of(&options.recipe);
+    let lock = match lock::read(&lock_path)? {
+        Some(lock) => lock,
+        None => update::resolve(&recipe, &options.apt, &downloads, RELEASE_FRESH, progress)?,
+    };
+    fit::check(&lock, &lock_path, &recipe)?;
+    let packages = choose(&lock, &lock_path, wanted, &recipe)?;
 
     progress.step("packages");
-    downloads.fetch_all(&packages.map(to_fetch), progress)?;
+    let _guard = downloads.lock()?;
+    let files = lock::wanted(packages.into_iter(), &mirror::urls(&recipe, &options.apt));
+    downloads.fetch_all(&files, progress).map_err(|error| explain_gone(error, &lock_path))?;
 
     progress.step("unpack");
     let [firmware, uboot, kernel] = unpack(&packages, &downloads)?;
@@ -116,31 +119,32 @@ fn wanted_firmware(recipe: &Recipe) -> Result<&Firmware, Mistakes> {
 }
 
 /// Firmware, U-Boot and kernel.
-fn choose<'a>(recipe: &Recipe, wanted: &Firmware, index: &'a Index) -> Result<[&'a Package; 3], BuildError> {
-    let find = |name: &str, line: usize, component: &str| {
-        let mut mistakes = Mistakes::default();
-        if index.package(name).is_none() {
-            let text = format!(
-                "no package is named `{name}` in the suite: it is in the component `{component}`, which \
-                 [[mirrors]] have to name in `components`"
-            );
-            mistakes.add(&recipe.file, line, text);
+fn choose<'a>(
+    lock: &'a Lock,
+    path: &Path,
+    wanted: &Firmware,
+    recipe: &Recipe,
+) -> Result<[&'a Pinned; 3], Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let parts = [
+        (Part::Firmware, &*wanted.package.name),
+        (Part::Card, UBOOT_PACKAGE),
+        (Part::Kernel, &*recipe.kernel.name),
+    ];
+    let found = parts.map(|(part, name)| {
+        let package = lock.of(part).next();
+        if package.is_none() {
+            let text = format!("{} has no package `{name}`, which a card needs: {ADVICE}", path.display());
+            mistakes.add(&recipe.file, wanted.package.line, text);
         }
-        mistakes.or(index.package(name))
-    };
-    let firmware = find(&wanted.package.name, wanted.package.line, &wanted.component)?;
-    let uboot = find(UBOOT_PACKAGE, 1, "main")?;
-    let kernel = kernel_package(index, &recipe.kernel.name)?;
-    Ok([firmware.context("the firmware is missing")?, uboot.context("U-Boot is missing")?, kernel])
-}
-
-fn to_fetch(package: &Package) -> Wanted {
-    let Package { name, version, url, bytes, sha256, .. } = package;
-    Wanted { name: format!("{name} {version}"), url: url.clone(), bytes: *bytes, sha256: *sha256 }
+        package
+    });
+    let [Some(firmware), Some(uboot), Some(kernel)] = found else { return Err(mistakes) };
+    Ok([firmware, uboot, kernel])
 }
 
 /// Of each package the files that a card needs. The kernel is large and takes longest: all at once.
-fn unpack(packages: &[&Package; 3], downloads: &Downloads) -> Result<[Tree; 3]> {
+fn unpack(packages: &[&Pinned; 3], downloads: &Downloads) -> Result<[Tree; 3]> {
     let keep: [fn(&str) -> bool; 3] = [
         firmware::is_wanted,
         |path| path == UBOOT_LICENCE || boot::LOADERS.iter().any(|loader| loader.path == path),
@@ -149,8 +153,7 @@ fn unpack(packages: &[&Package; 3], downloads: &Downloads) -> Result<[Tree; 3]> 
     let unpacked = std::thread::scope(|scope| {
         let one = |number: usize| {
             let package = packages[number];
-            let path = downloads.path(package.sha256);
-            let content = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+            let content = downloads.read(&format!("{} {}", package.name, package.version), package.sha256)?;
             let tree = deb::unpack(&package.name, &content, &keep[number]);
             tree.with_context(|| format!("unpacking {}", package.name))
         };
@@ -169,7 +172,7 @@ fn assemble(
     firmware: &Tree,
     uboot: &Tree,
     kernel: &Tree,
-    packages: &[&Package; 3],
+    packages: &[&Pinned; 3],
     server: Option<Ipv4Addr>,
 ) -> Result<Card> {
     let configuration = boot::configuration();

@@ -1,6 +1,7 @@
 //! Container images made of the system image's own files, as `docker load` takes them (docker-archive).
 //! Pulls nothing.
 
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -9,7 +10,6 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::recipe::{Container, Recipe};
-use crate::squashfs::append;
 use crate::tree::{Entry, Kind, Tree, clean};
 use cluster::configuration::Named;
 
@@ -99,6 +99,31 @@ fn layer(files: &[(String, String)], root: &Tree, time: u64) -> Result<Vec<u8>> 
         append(&mut tar, path, entry, time)?;
     }
     Ok(tar.into_inner()?)
+}
+
+/// Appends one file to a tar stream, with the given time stamp.
+///
+/// # Errors
+/// The stream takes no more.
+fn append(tar: &mut tar::Builder<impl Write>, path: &str, entry: &Entry, time: u64) -> Result<()> {
+    let mut header = tar::Header::new_gnu();
+    header.set_mode(entry.mode);
+    header.set_uid(u64::from(entry.uid));
+    header.set_gid(u64::from(entry.gid));
+    header.set_mtime(time);
+    header.set_size(entry.bytes());
+    match &entry.kind {
+        Kind::Folder => {
+            header.set_entry_type(tar::EntryType::Directory);
+            tar.append_data(&mut header, format!("{path}/"), std::io::empty())?;
+        }
+        Kind::File(content) => tar.append_data(&mut header, path, &content[..])?,
+        Kind::Link(target) => {
+            header.set_entry_type(tar::EntryType::Symlink);
+            tar.append_link(&mut header, path, target)?;
+        }
+    }
+    Ok(())
 }
 
 fn digest(bytes: &[u8]) -> Digest {

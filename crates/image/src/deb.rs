@@ -10,6 +10,15 @@ use crate::tree::{Entry, Kind, Tree, clean};
 /// The most that one package's files may take, unpacked, in bytes.
 const UNPACKED_BYTES_LIMIT: u64 = 2 * 1024 * 1024 * 1024;
 
+/// The most memory that is made ready for a file before it is read, in bytes.
+const READ_AHEAD_BYTES_LIMIT: u64 = 64 * 1024 * 1024;
+/// The most threads that unpack one package.
+const THREADS_LIMIT: usize = 8;
+/// The most memory that they may take, in bytes; beyond that it is one thread. A block of the kernel's takes 30 MB.
+const XZ_THREADS_BYTES_LIMIT: u64 = 512 * 1024 * 1024;
+/// The most memory that one thread may take, in bytes; xz -9 takes 65 MB.
+const XZ_BYTES_LIMIT: u64 = 1024 * 1024 * 1024;
+
 /// The files of a package for which `keep` holds.
 ///
 /// # Errors
@@ -17,13 +26,26 @@ const UNPACKED_BYTES_LIMIT: u64 = 2 * 1024 * 1024 * 1024;
 pub(crate) fn unpack(name: &str, deb: &[u8], keep: &dyn Fn(&str) -> bool) -> Result<Tree> {
     let (member, data) = data_member(deb)?;
     let stream: Box<dyn Read + '_> = match member {
-        "data.tar.xz" => Box::new(liblzma::read::XzDecoder::new_multi_decoder(data)),
+        "data.tar.xz" => Box::new(xz(data)?),
         "data.tar.zst" => Box::new(zstd::Decoder::new(data)?),
         "data.tar.gz" => Box::new(flate2::read::MultiGzDecoder::new(data)),
         "data.tar" => Box::new(data),
         other => bail!("its files are packed as {other}, which this program does not know"),
     };
     files(name, stream.take(UNPACKED_BYTES_LIMIT), keep)
+}
+
+/// The kernel's package, two thirds of all bytes, would keep one core busy while the others have nothing to do: dpkg-deb
+/// packs large packages in blocks that can be unpacked at the same time.
+fn xz(data: &[u8]) -> Result<impl Read> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_LIMIT);
+    let stream = liblzma::stream::MtStreamBuilder::new()
+        .threads(threads as u32)
+        .memlimit_threading(XZ_THREADS_BYTES_LIMIT)
+        .memlimit_stop(XZ_BYTES_LIMIT)
+        .decoder()
+        .context("starting to unpack")?;
+    Ok(liblzma::bufread::XzDecoder::new_stream(data, stream))
 }
 
 /// The member of the ar archive that holds the files (deb(5)).
@@ -75,7 +97,9 @@ fn kind(member: &mut tar::Entry<'_, impl Read>, tree: &Tree) -> Result<Option<Ki
         tar::EntryType::Symlink => Ok(Some(Kind::Link(target(member)?))),
         tar::EntryType::Link => Ok(tree.get(&clean(&target(member)?)?).map(|entry| entry.kind.clone())),
         tar::EntryType::Regular | tar::EntryType::Continuous => {
-            let mut content = Vec::new();
+            // What the header says is a hint: a hostile one must not make room for more than there is.
+            let hint = member.size().min(READ_AHEAD_BYTES_LIMIT) as usize;
+            let mut content = Vec::with_capacity(hint);
             member.read_to_end(&mut content)?;
             Ok(Some(Kind::File(content.into())))
         }

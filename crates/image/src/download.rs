@@ -26,6 +26,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 /// The largest file that is fetched without a known size: a Release.
 const TEXT_BYTES_LIMIT: u64 = 4 * 1024 * 1024;
+/// How the name of a Release begins that was verified.
+pub(crate) const KEPT: &str = "InRelease-";
+/// The file that lists the locks and images that builds with this cache used and made: a path per line.
+const KNOWN: &str = "known";
+/// The most paths that are known; the oldest are forgotten.
+const KNOWN_LIMIT: usize = 1_000;
+/// How the name of a damaged file in the cache ends, once it was refused.
+pub(crate) const REFUSED: &str = ".refused";
 /// How much is read at once, in bytes.
 const CHUNK_BYTES: usize = 256 * 1024;
 
@@ -34,9 +42,18 @@ const CHUNK_BYTES: usize = 256 * 1024;
 pub(crate) struct Wanted {
     /// What it is, for messages.
     pub(crate) name: String,
-    pub(crate) url: String,
+    /// Where it may be, in the order in which it is asked for.
+    pub(crate) urls: Vec<String>,
     pub(crate) bytes: u64,
     pub(crate) sha256: Digest,
+}
+
+/// A file that every mirror answered for and none has.
+#[derive(Debug, thiserror::Error)]
+#[error("no mirror has {name} any more (asked for {})", urls.join(" and "))]
+pub(crate) struct Gone {
+    name: String,
+    urls: Vec<String>,
 }
 
 /// The cache folder and the HTTP client.
@@ -71,6 +88,37 @@ impl Downloads {
         Ok(file)
     }
 
+    /// Notes locks and images that need what is in the cache. The cache has to be locked.
+    ///
+    /// # Errors
+    /// The cache cannot be written.
+    pub(crate) fn note(&self, paths: &[&Path]) -> Result<()> {
+        let mut known = self.known()?;
+        for path in paths {
+            let path = std::path::absolute(path).with_context(|| format!("finding {}", path.display()))?;
+            known.retain(|old| *old != path);
+            known.push(path);
+        }
+        let text: Vec<String> =
+            known.iter().rev().take(KNOWN_LIMIT).rev().map(|path| format!("{}\n", path.display())).collect();
+        let (file, new) = (self.folder.join(KNOWN), self.folder.join("known.new"));
+        let written = fs::write(&new, text.concat()).and_then(|()| fs::rename(&new, &file));
+        written.with_context(|| format!("writing {}", file.display()))
+    }
+
+    /// Locks and images that were noted and still are there.
+    ///
+    /// # Errors
+    /// The list cannot be read.
+    pub(crate) fn known(&self) -> Result<Vec<PathBuf>> {
+        let path = self.folder.join(KNOWN);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(text.lines().map(PathBuf::from).filter(|path| path.exists()).collect()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+        }
+    }
+
     /// Where a file of this digest lies, once it was fetched.
     pub(crate) fn path(&self, sha256: Digest) -> PathBuf {
         self.folder.join(sha256.to_string())
@@ -98,7 +146,8 @@ impl Downloads {
         Ok(Some(text))
     }
 
-    /// Makes sure that all files are in the cache and have the right content.
+    /// Makes sure that all files are in the cache. What was there before has the right size; [`Self::read`] looks at its
+    /// content.
     ///
     /// # Errors
     /// The first file that cannot be had; the others are not waited for.
@@ -134,46 +183,115 @@ impl Downloads {
     /// `told` hears of new bytes and answers whether to go on.
     fn fetch(&self, wanted: &Wanted, told: &dyn Fn(u64) -> bool) -> Result<()> {
         let (path, part) = (self.path(wanted.sha256), self.folder.join(format!("{}.part", wanted.sha256)));
-        if path.is_file() && digest_of(&path)? == wanted.sha256 {
+        if path.is_file() {
+            // Whoever reads it looks at its digest; that would be twice.
+            let bytes = fs::metadata(&path).with_context(|| format!("looking at {}", path.display()))?.len();
+            if bytes != wanted.bytes {
+                return Err(self.set_aside(&wanted.name, wanted.sha256));
+            }
             told(wanted.bytes);
             return Ok(());
         }
-        let resumed = fs::metadata(&part).is_ok_and(|part| part.len() > 0);
-        self.complete(wanted, &part, told)?;
-        if digest_of(&part)? != wanted.sha256 {
-            remove(&part)?;
-            if !resumed {
-                bail!(
-                    "refusing {}: what {} serves does not have the SHA-256 that the Release vouches for; \
-                     try again later or write another mirror into image.toml",
-                    wanted.name,
-                    wanted.url
-                );
+        let mut reason = None;
+        for url in &wanted.urls {
+            match self.fetch_from(wanted, url, &part, told) {
+                Ok(()) => {
+                    return fs::rename(&part, &path).with_context(|| format!("keeping {}", path.display()));
+                }
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Passing(error) | Failure::Elsewhere(error)) => reason = reason.or(Some(error)),
+                Err(Failure::Gone) => {}
             }
-            // The beginning may have been of another day: once more, all of it.
-            return self.fetch(wanted, told);
         }
-        fs::rename(&part, &path).with_context(|| format!("keeping {}", path.display()))
+        let name = wanted.name.clone();
+        Err(match reason {
+            Some(error) => error.context(format!("fetching {name}")),
+            None if wanted.urls.is_empty() => {
+                anyhow!(
+                    "{name} is not in the cache, and no mirror is known: write one into image.toml as [[mirrors]]"
+                )
+            }
+            None => Gone { name, urls: wanted.urls.clone() }.into(),
+        })
+    }
+
+    /// A file of the cache; `name` is for the message.
+    ///
+    /// # Errors
+    /// It is not there, or does not have its digest any more.
+    pub(crate) fn read(&self, name: &str, sha256: Digest) -> Result<Vec<u8>> {
+        let path = self.path(sha256);
+        let content = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+        if Digest(Sha256::digest(&content).into()) != sha256 {
+            return Err(self.set_aside(name, sha256));
+        }
+        Ok(content)
+    }
+
+    /// A file that was whole when it was put into the cache and is not any more is never used, and never silently
+    /// replaced: a disk that rots, or a person, did that.
+    fn set_aside(&self, name: &str, sha256: Digest) -> anyhow::Error {
+        let (path, aside) = (self.path(sha256), self.folder.join(format!("{sha256}{REFUSED}")));
+        if let Err(error) = fs::rename(&path, &aside) {
+            return anyhow!(error)
+                .context(format!("refusing {name}: setting its changed file {} aside", path.display()));
+        }
+        anyhow!(
+            "refusing {name}: its file in the cache was changed after it was fetched, it does not have the SHA-256 \
+             {sha256} any more; it lies in {} now, and the next build fetches another",
+            aside.display()
+        )
+    }
+
+    fn fetch_from(
+        &self,
+        wanted: &Wanted,
+        url: &str,
+        part: &Path,
+        told: &dyn Fn(u64) -> bool,
+    ) -> Result<(), Failure> {
+        let resumed = fs::metadata(part).is_ok_and(|part| part.len() > 0);
+        self.complete(wanted, url, part, told)?;
+        if digest_of(part).map_err(Failure::Final)? == wanted.sha256 {
+            return Ok(());
+        }
+        remove(part).map_err(Failure::Final)?;
+        if resumed {
+            // The beginning may have been of another day: once more, all of it.
+            return self.fetch_from(wanted, url, part, told);
+        }
+        Err(Failure::Final(anyhow!(
+            "refusing {}: what {url} serves does not have the SHA-256 that is vouched for, {}; try again later or write \
+             another mirror into image.toml",
+            wanted.name,
+            wanted.sha256
+        )))
     }
 
     /// Fetches what is missing of `part`.
-    fn complete(&self, wanted: &Wanted, part: &Path, told: &dyn Fn(u64) -> bool) -> Result<()> {
+    fn complete(
+        &self,
+        wanted: &Wanted,
+        url: &str,
+        part: &Path,
+        told: &dyn Fn(u64) -> bool,
+    ) -> Result<(), Failure> {
         let mut fruitless = 0;
         let mut have = fs::metadata(part).map_or(0, |part| part.len());
         told(have.min(wanted.bytes));
         while have < wanted.bytes {
-            let result = self.request(wanted, part, have, told);
+            let error = match self.request(wanted, url, part, have, told) {
+                Ok(()) => anyhow!("{url}: the answer ends too early"),
+                Err(Failure::Passing(error)) => error,
+                Err(failure) => return Err(failure),
+            };
             let now = fs::metadata(part).map_or(0, |part| part.len());
-            match result {
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Passing(error)) if now <= have => {
-                    fruitless += 1;
-                    if fruitless >= ATTEMPTS_LIMIT {
-                        return Err(error.context(format!("fetching {}", wanted.name)));
-                    }
-                    std::thread::sleep(FIRST_PAUSE * 2u32.pow(fruitless - 1));
-                }
-                _ => fruitless = 0,
+            fruitless = if now > have { 0 } else { fruitless + 1 };
+            if fruitless >= ATTEMPTS_LIMIT {
+                return Err(Failure::Passing(error));
+            }
+            if fruitless > 0 {
+                std::thread::sleep(FIRST_PAUSE * 2u32.pow(fruitless - 1));
             }
             have = now;
         }
@@ -183,11 +301,11 @@ impl Downloads {
     fn request(
         &self,
         wanted: &Wanted,
+        url: &str,
         part: &Path,
         have: u64,
         told: &dyn Fn(u64) -> bool,
     ) -> Result<(), Failure> {
-        let url = &wanted.url;
         let request = self.agent.get(url).header("Range", format!("bytes={have}-"));
         let response = request
             .call()
@@ -198,12 +316,8 @@ impl Downloads {
             status @ (500..=599 | 408 | 429) => {
                 return Err(Failure::Passing(anyhow!("{url}: the server answered {status}")));
             }
-            status => {
-                return Err(Failure::Final(anyhow!(
-                    "fetching {}: {url}: the server answered {status}",
-                    wanted.name
-                )));
-            }
+            404 | 410 => return Err(Failure::Gone),
+            status => return Err(Failure::Elsewhere(anyhow!("{url}: the server answered {status}"))),
         };
         let mut file = open_part(part, resumes).map_err(Failure::Final)?;
         let start = if resumes { have } else { 0 };
@@ -216,7 +330,11 @@ impl Downloads {
 enum Failure {
     /// Another attempt may succeed.
     Passing(anyhow::Error),
-    /// It will not.
+    /// Another mirror may serve it.
+    Elsewhere(anyhow::Error),
+    /// This mirror does not have it.
+    Gone,
+    /// Nothing will help.
     Final(anyhow::Error),
 }
 

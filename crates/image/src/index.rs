@@ -18,8 +18,10 @@ pub(crate) struct Package {
     /// `Pre-Depends` and `Depends`: all groups must hold, of a group any one alternative.
     pub(crate) depends: Vec<Vec<Relation>>,
     pub(crate) provides: Vec<Relation>,
-    /// URL of the `.deb`.
-    pub(crate) url: String,
+    /// The architecture that it is for; `all` is every one.
+    pub(crate) architecture: String,
+    /// Where the `.deb` is, below the mirror's URL.
+    pub(crate) pool: String,
     pub(crate) bytes: u64,
     pub(crate) sha256: Digest,
 }
@@ -40,13 +42,13 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Adds what one `Packages` file lists. `mirror` is the URL that file names are relative to.
+    /// Adds what one `Packages` file lists.
     ///
     /// # Errors
     /// An entry without the fields that fetching needs, or too many of them.
-    pub(crate) fn add(&mut self, mirror: &str, text: &str) -> Result<()> {
+    pub(crate) fn add(&mut self, text: &str) -> Result<()> {
         for stanza in text.split("\n\n").filter(|stanza| !stanza.trim().is_empty()) {
-            let package = read(mirror, stanza)?;
+            let package = read(stanza)?;
             let newer = |old: &Package| version::compare(&package.version, &old.version).is_gt();
             if self.packages.get(&package.name).is_none_or(newer) {
                 self.packages.insert(package.name.clone(), package);
@@ -80,12 +82,11 @@ impl Index {
     }
 }
 
-fn read(mirror: &str, stanza: &str) -> Result<Package> {
+fn read(stanza: &str) -> Result<Package> {
     let field = |name: &str| field(stanza, name);
     let name = field("Package").context("reading a package list: an entry has no name")?;
     let required =
         |key: &str| field(key).with_context(|| format!("reading a package list: {name} has no {key}"));
-    let file = required("Filename")?;
     let mut depends = relations(field("Pre-Depends").unwrap_or_default());
     depends.extend(relations(field("Depends").unwrap_or_default()));
     Ok(Package {
@@ -93,7 +94,8 @@ fn read(mirror: &str, stanza: &str) -> Result<Package> {
         version: required("Version")?.to_owned(),
         depends,
         provides: relations(field("Provides").unwrap_or_default()).into_iter().flatten().collect(),
-        url: format!("{mirror}/{file}"),
+        architecture: field("Architecture").unwrap_or("all").to_owned(),
+        pool: required("Filename")?.to_owned(),
         bytes: required("Size")?.parse().with_context(|| format!("reading the size of {name}"))?,
         sha256: required("SHA256")?.parse().with_context(|| format!("reading the digest of {name}"))?,
     })
@@ -136,10 +138,10 @@ mod tests {
         let mut index = Index::default();
         let text =
             stanza("a", "1.9", "") + &stanza("a", "1.10", "Depends: b (>= 2~) | c:any, d\nProvides: v (= 1)");
-        index.add("http://mirror/debian", &(text + &stanza("a", "1.2", ""))).expect("readable");
+        index.add(&(text + &stanza("a", "1.2", ""))).expect("readable");
         let package = index.package("a").expect("there");
         assert_eq!(package.version, "1.10");
-        assert_eq!(package.url, "http://mirror/debian/pool/a.deb");
+        assert_eq!(package.pool, "pool/a.deb");
         assert_eq!(package.depends.len(), 2);
         assert_eq!(package.depends[0][0].version, Some((">=".to_owned(), "2~".to_owned())));
         assert_eq!(package.depends[0][1].name, "c");
@@ -149,7 +151,7 @@ mod tests {
     #[test]
     fn an_entry_without_a_digest_is_refused() {
         let text = stanza("a", "1", "").replace("SHA256", "MD5");
-        let error = Index::default().add("http://m", &text).expect_err("refused");
+        let error = Index::default().add(&text).expect_err("refused");
         assert!(format!("{error:#}").contains("a has no SHA256"), "{error:#}");
     }
 }

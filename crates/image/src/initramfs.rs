@@ -3,6 +3,7 @@
 
 use anyhow::{Context, Result};
 
+use crate::packer::{Method, Packer};
 use crate::tree::{Kind, Tree};
 
 /// The kernel unpacks any level equally fast; higher ones save nothing more at this size.
@@ -21,8 +22,8 @@ struct Member<'a> {
 ///
 /// # Errors
 /// A file is larger than the format allows, or packing fails.
-pub(crate) fn pack(tree: &Tree, time: u64) -> Result<Vec<u8>> {
-    zstd::encode_all(&archive(tree, time)?[..], ZSTD_LEVEL).context("packing the initramfs")
+pub(crate) fn pack(tree: &Tree, time: u64, packer: &Packer) -> Result<Vec<u8>> {
+    packer.pack(Method::Zstd(ZSTD_LEVEL), &archive(tree, time)?).context("packing the initramfs")
 }
 
 fn archive(tree: &Tree, time: u64) -> Result<Vec<u8>> {
@@ -126,6 +127,13 @@ mod tests {
         let mut tree = Tree::default();
         tree.put_file("b", 0o644, vec![7; 100_000]);
         tree.put_file("a", 0o644, *b"x");
-        assert_eq!(pack(&tree, 5).expect("packed"), pack(&tree.clone(), 5).expect("packed"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let packer = Packer::new(folder.path()).expect("made");
+        let first = pack(&tree, 5, &packer).expect("packed");
+        assert_eq!(first, pack(&tree.clone(), 5, &packer).expect("packed"));
+        assert_eq!(
+            first,
+            zstd::bulk::compress(&archive(&tree, 5).expect("small"), ZSTD_LEVEL).expect("packed")
+        );
     }
 }

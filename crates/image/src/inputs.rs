@@ -11,13 +11,13 @@ use sha2::{Digest as _, Sha256};
 use crate::build::BuildOptions;
 use crate::download::digest_of;
 use crate::lists;
-use crate::mirror::Verified;
+use crate::lock::Lock;
 use crate::recipe::{Container, Recipe};
 use crate::rules;
 use crate::tree::{Entry, Kind, Tree};
 
 /// Raised when the same inputs give another image because the kitchen's code changed.
-const KITCHEN: &str = "kitchen 2";
+const KITCHEN: &str = "kitchen 6";
 /// The most files and folders that an overlay may have.
 const OVERLAY_FILES_LIMIT: usize = 20_000;
 /// The deepest that an overlay's folders may nest.
@@ -102,12 +102,7 @@ fn add_folder(folder: &Path, below: &str, depth: usize, tree: &mut Tree) -> Resu
 ///
 /// # Errors
 /// A container archive cannot be read.
-pub(crate) fn key(
-    recipe_text: &str,
-    recipe: &Recipe,
-    inputs: &Inputs,
-    mirrors: &[Verified],
-) -> Result<Digest> {
+pub(crate) fn key(recipe_text: &str, recipe: &Recipe, inputs: &Inputs, lock: &Lock) -> Result<Digest> {
     let mut hasher = Sha256::new();
     let mut add = |part: &[u8]| {
         hasher.update((part.len() as u64).to_le_bytes());
@@ -124,10 +119,7 @@ pub(crate) fn key(
         add(path.as_bytes());
         add(content.as_bytes());
     }
-    for Verified { mirror, digest, .. } in mirrors {
-        add(mirror.url.as_bytes());
-        add(digest.as_bytes());
-    }
+    add(lock.to_text().as_bytes());
     for (path, entry) in inputs.programs.iter().chain(inputs.overlay.iter()) {
         add(path.as_bytes());
         add(&entry.mode.to_le_bytes());

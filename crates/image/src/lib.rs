@@ -2,8 +2,9 @@
 //!
 //! ```text
 //!   image.toml ─► recipe ─┐
-//!   mirror ─► signature ─► release ─► index ─► resolve ─► download ─► deb ─► tree ─► rules ─┐
-//!                                                       modules ─► initramfs, squashfs ◄────┘─► output
+//!   mirror ─► signature ─► release ─► index ─► resolve ─► image.lock     (update; the first build)
+//!   image.lock ─► download ─► deb ─► tree ─► rules ─┐
+//!               modules ─► initramfs, squashfs ◄────┘─► output           (build)
 //! ```
 //!
 //! Runs nothing of what it fetches, and unpacks nothing onto the disk: a package is a stream that becomes a
@@ -11,29 +12,43 @@
 
 mod build;
 pub mod card;
+mod compose;
 mod container;
+mod copyright;
 mod deb;
 mod download;
+mod files;
 mod firmware;
 mod index;
 mod initramfs;
 mod inputs;
 mod lists;
+mod lock;
 mod mirror;
 mod modules;
 mod output;
+mod packer;
+mod pantry;
 mod progress;
 mod recipe;
 mod release;
 mod resolve;
 mod rules;
+pub mod shelf;
 mod shopping;
 mod signature;
 mod sources;
+mod spdx;
 mod squashfs;
 mod tree;
+mod update;
 mod version;
+mod wishes;
 
 pub use build::{BuildError, BuildOptions, Built, build};
 pub use cluster::configuration::{Mistake, Mistakes};
+pub use files::{FILES_FILE, FileRecord, Files};
+pub use output::SUMS_FILE;
 pub use progress::{Progress, Silent};
+pub use spdx::SBOM_FILE;
+pub use update::{Change, ChangeKind, Side, UpdateOptions, Updated, update};

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest as _, Sha256};
 
-use crate::download::{Downloads, Wanted};
+use crate::download::{Downloads, KEPT, Wanted};
 use crate::index::Index;
 use crate::progress::Progress;
 use crate::recipe::{Mirror, Recipe};
@@ -17,7 +17,7 @@ use crate::signature;
 use crate::sources::sources;
 
 /// How old a verified Release may be before the mirror is asked again.
-const RELEASE_FRESH: Duration = Duration::from_secs(60 * 60);
+pub(crate) const RELEASE_FRESH: Duration = Duration::from_secs(60 * 60);
 /// The largest list of packages, unpacked, in bytes; trixie's is 55 MB.
 const INDEX_BYTES_LIMIT: u64 = 512 * 1024 * 1024;
 
@@ -25,11 +25,18 @@ const INDEX_BYTES_LIMIT: u64 = 512 * 1024 * 1024;
 pub(crate) struct Verified {
     pub(crate) mirror: Mirror,
     pub(crate) release: Release,
-    /// SHA-256 of the Release's text, in hex.
-    pub(crate) digest: String,
 }
 
-/// The recipe's mirrors, or else the first of apt's mirrors that has the suite.
+/// Where locked packages may be: the URLs of the recipe's mirrors, or else those of apt's.
+pub(crate) fn urls(recipe: &Recipe, apt: &Path) -> Vec<String> {
+    if recipe.mirrors.is_empty() {
+        return sources(apt).into_iter().map(|source| source.url).collect();
+    }
+    recipe.mirrors.iter().map(|mirror| mirror.url.clone()).collect()
+}
+
+/// The recipe's mirrors, or else the first of apt's mirrors that has the suite. A Release that was verified before
+/// and is younger than `fresh` is not asked for again.
 ///
 /// # Errors
 /// A mirror does not answer, or what it says is not signed by its keyring; or apt's configuration has none.
@@ -37,14 +44,15 @@ pub(crate) fn verified(
     recipe: &Recipe,
     apt: &Path,
     downloads: &Downloads,
+    fresh: Duration,
     progress: &mut dyn Progress,
 ) -> Result<Vec<Verified>> {
     if recipe.mirrors.is_empty() {
-        return Ok(vec![from_apt(recipe, apt, downloads, progress)?]);
+        return Ok(vec![from_apt(recipe, apt, downloads, fresh, progress)?]);
     }
     let mut all = Vec::new();
     for mirror in &recipe.mirrors {
-        let found = verify(mirror, downloads, progress)?;
+        let found = verify(mirror, downloads, fresh, progress)?;
         let missing = || {
             anyhow!("mirror {} has no suite `{}`: check `mirrors` in image.toml", mirror.url, mirror.suite)
         };
@@ -57,6 +65,7 @@ fn from_apt(
     recipe: &Recipe,
     apt: &Path,
     downloads: &Downloads,
+    fresh: Duration,
     progress: &mut dyn Progress,
 ) -> Result<Verified> {
     let mut reasons = Vec::new();
@@ -69,7 +78,7 @@ fn from_apt(
             suite: recipe.suite.clone(),
             components: components.clone(),
         };
-        match verify(&mirror, downloads, progress) {
+        match verify(&mirror, downloads, fresh, progress) {
             Ok(Some(found)) => return Ok(found),
             Ok(None) => reasons.push(format!("{} does not have it", mirror.url)),
             Err(error) => reasons.push(format!("{error:#}")),
@@ -88,14 +97,20 @@ fn from_apt(
 }
 
 /// `None` if the mirror does not have the suite.
-fn verify(mirror: &Mirror, downloads: &Downloads, progress: &mut dyn Progress) -> Result<Option<Verified>> {
+fn verify(
+    mirror: &Mirror,
+    downloads: &Downloads,
+    fresh: Duration,
+    progress: &mut dyn Progress,
+) -> Result<Option<Verified>> {
     let url = format!("{}/dists/{}/InRelease", mirror.url, mirror.suite);
-    let kept = downloads.named(&format!("InRelease-{}", short_digest(&url)));
+    let kept = downloads.named(&format!("{KEPT}{}", short_digest(&url)));
     let keyring = fs::read(&mirror.keyring).with_context(|| {
         format!("reading the keyring {} (apt install debian-archive-keyring)", mirror.keyring.display())
     })?;
     let now = SystemTime::now();
-    if let Some(known) = fresh(&kept, now).and_then(|text| check(mirror, &text, &keyring, now).ok()) {
+    if let Some(known) = younger(&kept, fresh, now).and_then(|text| check(mirror, &text, &keyring, now).ok())
+    {
         return Ok(Some(known));
     }
     match downloads.text(&url) {
@@ -121,12 +136,12 @@ fn verify(mirror: &Mirror, downloads: &Downloads, progress: &mut dyn Progress) -
 fn check(mirror: &Mirror, message: &str, keyring: &[u8], now: SystemTime) -> Result<Verified> {
     let text = signature::signed_text(message, keyring, now)?;
     let release = Release::parse(&text, &mirror.suite, now)?;
-    Ok(Verified { mirror: mirror.clone(), release, digest: hex(&text) })
+    Ok(Verified { mirror: mirror.clone(), release })
 }
 
-fn fresh(kept: &Path, now: SystemTime) -> Option<String> {
+fn younger(kept: &Path, limit: Duration, now: SystemTime) -> Option<String> {
     let age = now.duration_since(fs::metadata(kept).ok()?.modified().ok()?).ok()?;
-    if age < RELEASE_FRESH { fs::read_to_string(kept).ok() } else { None }
+    if age < limit { fs::read_to_string(kept).ok() } else { None }
 }
 
 /// The packages of all mirrors.
@@ -149,19 +164,19 @@ pub(crate) fn index(
                     "{base} has no component `{component}` for {architecture}: check `components` in image.toml"
                 );
             };
-            let wanted = Wanted { name: path.clone(), url: format!("{base}/{path}"), bytes, sha256 };
+            let wanted = Wanted { name: path.clone(), urls: vec![format!("{base}/{path}")], bytes, sha256 };
             downloads.fetch_all(std::slice::from_ref(&wanted), progress)?;
-            let text = unpacked(&downloads.path(sha256)).with_context(|| format!("unpacking {path}"))?;
-            index.add(&mirror.url, &text)?;
+            let list = downloads.read(&path, sha256)?;
+            let text = unpacked(&list).with_context(|| format!("unpacking {path}"))?;
+            index.add(&text)?;
         }
     }
     Ok(index)
 }
 
-fn unpacked(path: &Path) -> Result<String> {
-    let file = fs::File::open(path)?;
+fn unpacked(list: &[u8]) -> Result<String> {
     let mut text = String::new();
-    liblzma::read::XzDecoder::new_multi_decoder(file).take(INDEX_BYTES_LIMIT).read_to_string(&mut text)?;
+    liblzma::read::XzDecoder::new_multi_decoder(list).take(INDEX_BYTES_LIMIT).read_to_string(&mut text)?;
     Ok(text)
 }
 

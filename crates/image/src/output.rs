@@ -1,6 +1,7 @@
 //! The folder that a build leaves behind. It appears as a whole or not at all: everything is written to a
 //! folder beside it, which then takes its place.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -9,9 +10,17 @@ use cluster::Digest;
 use cluster::manifest::{Artefact, FIRMWARE_FOLDER, MANIFEST_FILE, Manifest};
 
 use crate::download::digest_of;
+use crate::files::FILES_FILE;
+use crate::spdx::SBOM_FILE;
 
 /// The file that holds the key of the inputs.
 const KEY_FILE: &str = "build-key";
+/// How the name of a folder begins that is being written.
+pub(crate) const DRAFT: &str = ".image-";
+/// How the name of an image's predecessor ends, which is kept to compare with and to go back to.
+pub(crate) const PREVIOUS: &str = ".previous";
+/// The file with the digests of all others, for `sha256sum -c`; its own digest names the image.
+pub const SUMS_FILE: &str = "SHA256SUMS";
 
 /// The manifest of the image in `out` if it was made of the inputs with this key and is whole.
 pub(crate) fn unchanged(out: &Path, key: Digest) -> Option<Manifest> {
@@ -20,15 +29,39 @@ pub(crate) fn unchanged(out: &Path, key: Digest) -> Option<Manifest> {
         return None;
     }
     let manifest: Manifest = serde_json::from_slice(&fs::read(out.join(MANIFEST_FILE)).ok()?).ok()?;
-    let artefacts =
-        [&manifest.kernel, &manifest.initramfs, &manifest.system].into_iter().chain(&manifest.lab_uboot);
-    let whole = |folder: &Path, artefact: &Artefact| {
+    is_whole(out, &manifest).then_some(manifest)
+}
+
+/// Whether all files are there and as long as they should be; digests are [`crate::verify`]'s.
+fn is_whole(out: &Path, manifest: &Manifest) -> bool {
+    let is_long = |folder: &Path, artefact: &Artefact| {
         fs::metadata(folder.join(&artefact.file)).is_ok_and(|file| file.len() == artefact.bytes)
     };
+    let mut own =
+        [&manifest.kernel, &manifest.initramfs, &manifest.system].into_iter().chain(&manifest.lab_uboot);
     let firmware = out.join(FIRMWARE_FOLDER);
-    let all = artefacts.into_iter().all(|artefact| whole(out, artefact))
-        && manifest.firmware.iter().all(|artefact| whole(&firmware, artefact));
-    all.then_some(manifest)
+    own.all(|artefact| is_long(out, artefact))
+        && manifest.firmware.iter().all(|artefact| is_long(&firmware, artefact))
+        && [FILES_FILE, SBOM_FILE, SUMS_FILE].iter().all(|file| out.join(file).is_file())
+}
+
+/// The files of an image's folder and the folders in it, by path.
+///
+/// # Errors
+/// The folder cannot be read.
+pub(crate) fn files_below(folder: &Path) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() {
+            files.extend(files_below(&entry.path())?.into_iter().map(|file| format!("{name}/{file}")));
+        } else {
+            files.push(name);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// A folder that is being written. Removed when dropped, unless it was kept.
@@ -51,7 +84,7 @@ impl Draft {
         }
         let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
-        let folder = tempfile::Builder::new().prefix(".image-").tempdir_in(parent);
+        let folder = tempfile::Builder::new().prefix(DRAFT).tempdir_in(parent);
         let folder = folder.with_context(|| format!("making a folder in {}", parent.display()))?;
         Ok(Self { folder, out: out.to_owned() })
     }
@@ -88,32 +121,49 @@ impl Draft {
         Ok(Artefact { file: file.to_owned(), bytes, sha256: digest_of(&path)? })
     }
 
-    /// Adds the manifest and takes the place of what was there.
+    /// The digests of all files, as `sha256sum` prints and checks them.
+    fn sums(&self) -> Result<String> {
+        let mut text = String::new();
+        for file in files_below(self.folder.path())? {
+            let _ = writeln!(text, "{}  {file}", digest_of(&self.path(&file))?);
+        }
+        Ok(text)
+    }
+
+    /// Adds the manifest and takes the place of what was there, which is kept beside it until the next time.
     ///
     /// # Errors
     /// Something cannot be written or moved; then the old image is still in place.
     pub(crate) fn keep(self, manifest: &Manifest, key: Digest) -> Result<()> {
         self.write(MANIFEST_FILE, &serde_json::to_vec_pretty(manifest)?)?;
         self.write(KEY_FILE, format!("{key}\n").as_bytes())?;
+        self.write(SUMS_FILE, self.sums()?.as_bytes())?;
         let moving = || format!("moving the image to {}", self.out.display());
         let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         fs::set_permissions(self.folder.path(), readable).with_context(moving)?;
-        let old = self.folder.path().with_extension("old");
+        let previous = previous(&self.out);
         let replaced = self.out.exists();
         if replaced {
-            fs::rename(&self.out, &old).with_context(moving)?;
+            if previous.join(MANIFEST_FILE).exists() {
+                fs::remove_dir_all(&previous).with_context(|| format!("removing {}", previous.display()))?;
+            }
+            fs::rename(&self.out, &previous).with_context(moving)?;
         }
         if let Err(error) = fs::rename(self.folder.path(), &self.out) {
             if replaced {
-                fs::rename(&old, &self.out).with_context(moving)?;
+                fs::rename(&previous, &self.out).with_context(moving)?;
             }
             return Err(error).with_context(moving);
         }
-        if replaced {
-            fs::remove_dir_all(&old).with_context(|| format!("removing the old image {}", old.display()))?;
-        }
         Ok(())
     }
+}
+
+/// Where the image goes that was in `out` before.
+fn previous(out: &Path) -> PathBuf {
+    let mut name = out.file_name().unwrap_or_default().to_owned();
+    name.push(PREVIOUS);
+    out.with_file_name(name)
 }
 
 #[cfg(test)]
@@ -121,7 +171,9 @@ mod tests {
     use super::*;
 
     fn manifest(draft: &Draft) -> Manifest {
-        draft.write("kernel", b"k").expect("written");
+        for file in ["kernel", FILES_FILE, SBOM_FILE] {
+            draft.write(file, b"k").expect("written");
+        }
         let artefact = draft.artefact("kernel").expect("there");
         Manifest {
             name: "n".to_owned(),
@@ -139,14 +191,16 @@ mod tests {
     fn a_draft_takes_the_place_of_an_older_image() {
         let house = tempfile::tempdir().expect("a folder");
         let out = house.path().join("image");
-        for key in [Digest([1; 32]), Digest([2; 32])] {
+        for key in [Digest([3; 32]), Digest([1; 32]), Digest([2; 32])] {
             let draft = Draft::begin(&out).expect("begun");
             let manifest = manifest(&draft);
             assert_eq!(unchanged(&out, key), None);
             draft.keep(&manifest, key).expect("kept");
             assert_eq!(unchanged(&out, key), Some(manifest));
         }
-        assert_eq!(fs::read_dir(house.path()).expect("a folder").count(), 1);
+        let left = files_below(&house.path().join("image.previous")).expect("the image of before");
+        assert_eq!(left, [SUMS_FILE, KEY_FILE, FILES_FILE, "kernel", MANIFEST_FILE, SBOM_FILE]);
+        assert_eq!(fs::read_dir(house.path()).expect("a folder").count(), 2);
         fs::write(out.join("kernel"), b"longer").expect("written");
         assert_eq!(unchanged(&out, Digest([2; 32])), None);
     }

@@ -126,6 +126,11 @@ impl Recipe {
             firmware: firmware(&mut reader, &top),
             containers: containers(&mut reader, &top),
         };
+        let own = |name: &str| recipe.packages.iter().any(|named| named.name == name);
+        if !recipe.ssh_keys.is_empty() && !own("dropbear-bin") {
+            let line = reader.line_of(&top, "ssh_keys");
+            reader.mistake(line, "`ssh_keys` needs a server: add \"dropbear-bin\" to `packages`");
+        }
         reader.finish(recipe)
     }
 }

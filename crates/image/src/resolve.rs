@@ -85,7 +85,7 @@ mod tests {
             let text = format!(
                 "Package: {name}\nVersion: {version}\nFilename: f\nSize: 1\nSHA256: {digest}\n{rest}\n\n"
             );
-            index.add("http://m", &text).expect("readable");
+            index.add(&text).expect("readable");
         }
         index
     }

@@ -85,7 +85,14 @@ pub(crate) fn apply(root: &mut Tree, name: &str, suite: &str) -> Result<()> {
 
 /// Whether a file of a package goes in, by `base/lists/dropped.list`.
 pub(crate) fn is_dropped(path: &str) -> bool {
-    items(lists::DROPPED).any(|item| is_or_below(path, item.name))
+    !is_notice(path) && items(lists::DROPPED).any(|item| is_or_below(path, item.name))
+}
+
+/// Whether a path is that of a package's copyright notice: licences want it to go with the programs. It may also be a
+/// link in its place, or in its folder's place, to the notice of another package.
+pub(crate) fn is_notice(path: &str) -> bool {
+    let Some(rest) = path.strip_prefix("usr/share/doc/") else { return false };
+    rest.split_once('/').is_none_or(|(_, file)| file == "copyright")
 }
 
 fn drop_unneeded(root: &mut Tree) {

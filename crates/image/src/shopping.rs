@@ -1,79 +1,78 @@
-//! What is bought for an image: the packages of the system, the kernel and the firmware. Downloads nothing.
+//! What is bought for an image: the packages of the system, the kernel and the firmware, chosen from the signed lists.
+//! Downloads nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use cluster::configuration::{Mistakes, Named};
-use cluster::manifest::Package as Ingredient;
 
 use crate::build::BuildError;
-use crate::download::Wanted;
 use crate::index::{Index, Package};
-use crate::lists::{self, items};
+use crate::lock::{Lock, Part, Pinned};
 use crate::progress::Progress;
 use crate::recipe::{Firmware, Recipe};
-use crate::tree::Tree;
-use crate::{firmware, resolve};
+use crate::wishes::Wishes;
+use crate::{card, firmware, resolve};
 
 /// The most jumps from a kernel's meta package to the package with the kernel.
 const KERNEL_JUMPS_LIMIT: usize = 4;
 
-/// The packages that are needed.
-pub(crate) struct Shopping {
-    pub(crate) system: BTreeMap<String, Package>,
-    pub(crate) kernel: Package,
-    /// Firmware for the lab's emulated boards.
-    pub(crate) lab_uboot: Option<Package>,
-    /// Firmware that the boards fetch, if the recipe wants it.
-    pub(crate) firmware: Option<Package>,
-}
-
-impl Shopping {
-    /// Every package, of the system image or not.
-    pub(crate) fn all(&self) -> Vec<&Package> {
-        let own = self.system.values().chain([&self.kernel]);
-        own.chain(&self.lab_uboot).chain(&self.firmware).collect()
-    }
-
-    /// What to download.
-    pub(crate) fn wanted(&self) -> Vec<Wanted> {
-        let wanted = |package: &&Package| Wanted {
-            name: format!("{} {}", package.name, package.version),
-            url: package.url.clone(),
-            bytes: package.bytes,
-            sha256: package.sha256,
-        };
-        let mut all: Vec<Wanted> = self.all().iter().map(wanted).collect();
-        // The largest first, so that no worker is left alone with it at the end.
-        all.sort_by_key(|file| std::cmp::Reverse(file.bytes));
-        all
-    }
-
-    /// What went in, with the bytes that it takes in the system image.
-    pub(crate) fn ingredients(&self, system: &Tree) -> Vec<Ingredient> {
-        let mut bytes: BTreeMap<&str, u64> = BTreeMap::new();
-        for (_, entry) in system.iter() {
-            *bytes.entry(&entry.package).or_default() += entry.bytes();
-        }
-        let ingredient = |package: &Package| Ingredient {
-            name: package.name.clone(),
-            version: package.version.clone(),
-            sha256: package.sha256,
-            installed_bytes: bytes.get(package.name.as_str()).copied().unwrap_or(0),
-        };
-        self.all().into_iter().map(ingredient).collect()
-    }
-}
-
-/// Chooses the packages.
+/// Chooses the packages. `time` is when the list was signed, in seconds since 1970.
 ///
 /// # Errors
 /// The recipe names a package that the suite does not have, or what it names cannot be had together.
 pub(crate) fn shop(
     recipe: &Recipe,
     index: &Index,
+    time: u64,
     progress: &mut dyn Progress,
-) -> Result<Shopping, BuildError> {
+) -> Result<Lock, BuildError> {
+    check_names(recipe, index)?;
+    let wishes = Wishes::of(recipe);
+    let excluded = wishes.exclude.iter().cloned().collect();
+    let chosen = resolve::resolve(index, &wishes.packages, &excluded).context("choosing packages")?;
+    let mut packages: BTreeMap<&str, Pinned> = BTreeMap::new();
+    let pinned = |package: &Package, part| Pinned {
+        name: package.name.clone(),
+        version: package.version.clone(),
+        architecture: package.architecture.clone(),
+        bytes: package.bytes,
+        sha256: package.sha256,
+        pool: package.pool.clone(),
+        part,
+    };
+    for package in chosen.values() {
+        packages.insert(&package.name, pinned(package, Part::System));
+    }
+    let kernel = kernel_package(index, &recipe.kernel.name)?;
+    packages.insert(&kernel.name, pinned(kernel, Part::Kernel));
+    match index.package(firmware::LAB_UBOOT.0) {
+        Some(package) => drop(packages.insert(&package.name, pinned(package, Part::Lab))),
+        None => progress.notice(&format!(
+            "the mirror has no package {}: the image cannot be tried in the lab",
+            firmware::LAB_UBOOT.0
+        )),
+    }
+    if let Some(package) = wishes.firmware.as_deref().and_then(|name| index.package(name)) {
+        packages.insert(&package.name, pinned(package, Part::Firmware));
+        match index.package(card::UBOOT_PACKAGE) {
+            Some(package) => drop(packages.insert(&package.name, pinned(package, Part::Card))),
+            None => progress.notice(&format!(
+                "the mirror has no package {}: no cards can be written with this lock",
+                card::UBOOT_PACKAGE
+            )),
+        }
+    }
+    Ok(Lock {
+        suite: recipe.suite.clone(),
+        architecture: recipe.architecture.clone(),
+        time,
+        packages: packages.into_values().collect(),
+        wishes,
+    })
+}
+
+fn check_names(recipe: &Recipe, index: &Index) -> Result<(), Mistakes> {
     let mut mistakes = Mistakes::default();
     for Named { name, line } in recipe.packages.iter().chain([&recipe.kernel]) {
         if index.package(name).is_none() {
@@ -93,26 +92,7 @@ pub(crate) fn shop(
             ),
         );
     }
-    let own: Vec<String> = recipe.packages.iter().map(|named| named.name.clone()).collect();
-    if !recipe.ssh_keys.is_empty() && !own.iter().any(|name| name == "dropbear-bin") {
-        mistakes.add(&recipe.file, 1, "`ssh_keys` needs a server: add \"dropbear-bin\" to `packages`");
-    }
-    mistakes.or(())?;
-    let mut excluded: BTreeSet<String> = items(lists::EXCLUDED).map(|item| item.name.to_owned()).collect();
-    excluded.retain(|name| !own.contains(name));
-    excluded.extend(recipe.exclude.iter().cloned());
-    let wanted: Vec<String> = items(lists::PACKAGES).map(|item| item.name.to_owned()).chain(own).collect();
-    let chosen = resolve::resolve(index, &wanted, &excluded).context("choosing packages")?;
-    let lab_uboot = index.package(firmware::LAB_UBOOT.0).cloned();
-    if lab_uboot.is_none() {
-        progress.notice(&format!(
-            "the mirror has no package {}: the image cannot be tried in the lab",
-            firmware::LAB_UBOOT.0
-        ));
-    }
-    let system = chosen.into_iter().map(|(name, package)| (name, package.clone())).collect();
-    let firmware = recipe.firmware.as_ref().and_then(|wanted| index.package(&wanted.package.name)).cloned();
-    Ok(Shopping { system, kernel: kernel_package(index, &recipe.kernel.name)?.clone(), lab_uboot, firmware })
+    mistakes.or(())
 }
 
 /// The package with the kernel: `linux-image-arm64` only leads to it.

@@ -3,8 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, bail};
+use cluster::Digest;
+use sha2::{Digest as _, Sha256};
 
 /// Files by path. A path has no slash at its front or end and no `.` or `..`; the root has none.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +57,30 @@ impl Tree {
         self.entries.iter().map(|(path, entry)| (path.as_str(), entry))
     }
 
+    /// The digests of all files' contents, by path; worked out on all cores.
+    pub(crate) fn digests(&self) -> BTreeMap<String, Digest> {
+        let files: Vec<(&str, &Arc<[u8]>)> = self
+            .iter()
+            .filter_map(|(path, entry)| match &entry.kind {
+                Kind::File(content) => Some((path, content)),
+                _ => None,
+            })
+            .collect();
+        let next = AtomicUsize::new(0);
+        let worker = || {
+            let mut own = Vec::new();
+            while let Some((path, content)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                own.push(((*path).to_owned(), Digest(Sha256::digest(content).into())));
+            }
+            own
+        };
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+        })
+    }
+
     /// Puts an entry in place, with the folders above it. A folder never replaces what is there.
     pub(crate) fn put(&mut self, path: &str, entry: Entry) {
         if path.is_empty() || (entry.kind == Kind::Folder && self.has(path)) {
@@ -82,9 +109,11 @@ impl Tree {
         }
     }
 
-    /// Removes what the predicate holds for. Folders that are empty thereby stay.
+    /// Removes what the predicate holds for. Folders that are empty thereby stay, and those above what stays.
     pub(crate) fn remove_if(&mut self, drop: impl Fn(&str) -> bool) {
         self.entries.retain(|path, _| !drop(path));
+        let kept: Vec<String> = self.entries.keys().cloned().collect();
+        kept.iter().for_each(|path| self.make_parents(path));
     }
 
     fn make_parents(&mut self, path: &str) {
@@ -142,6 +171,20 @@ mod tests {
         tree.put_folder("a/b", 0o755);
         let all: Vec<_> = tree.iter().map(|(path, entry)| (path, entry.mode)).collect();
         assert_eq!(all, [("a", 0o755), ("a/b", 0o700), ("a/b/c", 0o644)]);
+    }
+
+    /// The copyright notices went into an image's list and not into the image: their folder had been removed.
+    #[test]
+    fn what_stays_keeps_the_folders_above_it() {
+        let mut tree = Tree::default();
+        tree.put_file("usr/share/doc/x/copyright", 0o644, *b"terms");
+        tree.put_file("usr/share/doc/x/changelog", 0o644, *b"long");
+        tree.remove_if(|path| path.starts_with("usr/share/doc") && !path.ends_with("copyright"));
+        let all: Vec<_> = tree.iter().map(|(path, _)| path).collect();
+        assert_eq!(
+            all,
+            ["usr", "usr/share", "usr/share/doc", "usr/share/doc/x", "usr/share/doc/x/copyright"]
+        );
     }
 
     #[test]

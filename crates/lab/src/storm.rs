@@ -33,6 +33,8 @@ pub const CLIENTS_LIMIT: u16 = 1_000;
 pub const PATIENCE_SECS: u64 = 600;
 /// A client's thread has a few packets on its stack.
 const STACK_BYTES: usize = 128 * 1024;
+/// How much the clients' threads give way, setpriority(2).
+const NICENESS: i32 = 10;
 /// The clients' end of the cable to the bridge.
 const PLUG: &str = "storm0";
 
@@ -109,7 +111,7 @@ pub struct Outcome {
     pub asleep: usize,
     /// How many Pi 3 ROMs were answered too soon: silent until their power is cut.
     pub locked_up: usize,
-    /// Why clients started over, the most frequent first, with how often it happened.
+    /// Why clients started over or fell silent, the most frequent first, with how often it happened.
     pub restarts: Vec<(String, usize)>,
     /// Seconds from a client's power-on to its last byte: half, 95 and 99 of a hundred were done by then.
     pub seconds: Percentiles,
@@ -200,6 +202,8 @@ struct Told {
 
 fn unleash(plan: Plan, loaders: &[Loader], sums: Arc<Sums>) -> anyhow::Result<Vec<Told>> {
     plug_in(plan.head_late_ms > 0)?;
+    // The clients are other machines: they must not take the head's processor. Threads inherit this.
+    rustix::process::setpriority_process(None, NICENESS).context("giving way to the head")?;
     let post = Arc::new(dhcp::Post::open("eth0")?);
     let (told, ends) = channel();
     let late = Duration::from_millis(plan.head_late_ms);

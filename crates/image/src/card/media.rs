@@ -2,9 +2,9 @@
 //! device may be written is decided elsewhere.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
@@ -34,33 +34,56 @@ pub fn write_file(image: &[u8], out: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes the image onto a device from its first byte, then reads it back.
-///
-/// The kernel refuses if anything on this machine uses the device. A card that was written by half has no partition
-/// table: it goes first, and comes last.
-///
-/// # Errors
-/// The device is in use or cannot be written, or does not hold what was written.
-pub fn write_device(image: &[u8], device: &Path, progress: &mut dyn Progress) -> Result<()> {
-    let mut options = File::options();
-    options.read(true).write(true).custom_flags(OFlag::O_EXCL.bits());
-    let file = options.open(device).map_err(|error| {
-        let in_use = error.kind() == std::io::ErrorKind::ResourceBusy;
-        let hint = if in_use { ": something on this machine uses it" } else { "" };
-        anyhow::Error::new(error).context(format!("opening {}{hint}", device.display()))
-    })?;
-    progress.step("write");
-    let writing = || format!("writing {}", device.display());
-    let put = |bytes: &[u8], at: usize| file.write_all_at(bytes, at as u64).and_then(|()| file.sync_data());
-    ensure!(image.len() > TABLE, "the image has no content");
-    put(&[0; TABLE], 0).with_context(writing)?;
-    for start in (TABLE..image.len()).step_by(CHUNK) {
-        let end = image.len().min(start + CHUNK);
-        put(&image[start..end], start).with_context(writing)?;
-        progress.bytes(end as u64, image.len() as u64);
+/// A device that nobody else on this machine can use until this is dropped: neither mount it nor write it.
+#[derive(Debug)]
+pub struct Claimed {
+    file: File,
+    path: PathBuf,
+}
+
+impl Claimed {
+    /// Claims a device. The kernel refuses if anything on this machine uses it or a partition of it.
+    ///
+    /// # Errors
+    /// The device is in use, or cannot be opened for writing.
+    pub fn open(device: &Path) -> Result<Self> {
+        let mut options = File::options();
+        options.read(true).write(true).custom_flags(OFlag::O_EXCL.bits());
+        let file = options.open(device).map_err(|error| {
+            let hint = match error.kind() {
+                ErrorKind::ResourceBusy => ": something on this machine uses it",
+                ErrorKind::PermissionDenied => {
+                    ": writing a device takes root, so put sudo before the command"
+                }
+                _ => "",
+            };
+            anyhow::Error::new(error).context(format!("opening {}{hint}", device.display()))
+        })?;
+        Ok(Self { file, path: device.to_owned() })
     }
-    put(&image[..TABLE], 0).with_context(writing)?;
-    verify(image, &file, progress).with_context(|| format!("verifying {}", device.display()))
+
+    /// Writes the image from the device's first byte, then reads it back.
+    ///
+    /// A card that was written by half has no partition table: it goes first, and comes last.
+    ///
+    /// # Errors
+    /// The device cannot be written, or does not hold what was written.
+    pub fn write(&self, image: &[u8], progress: &mut dyn Progress) -> Result<()> {
+        progress.step("write");
+        let writing = || format!("writing {}", self.path.display());
+        let put = |bytes: &[u8], at: usize| {
+            self.file.write_all_at(bytes, at as u64).and_then(|()| self.file.sync_data())
+        };
+        ensure!(image.len() > TABLE, "the image has no content");
+        put(&[0; TABLE], 0).with_context(writing)?;
+        for start in (TABLE..image.len()).step_by(CHUNK) {
+            let end = image.len().min(start + CHUNK);
+            put(&image[start..end], start).with_context(writing)?;
+            progress.bytes(end as u64, image.len() as u64);
+        }
+        put(&image[..TABLE], 0).with_context(writing)?;
+        verify(image, &self.file, progress).with_context(|| format!("verifying {}", self.path.display()))
+    }
 }
 
 fn verify(image: &[u8], file: &File, progress: &mut dyn Progress) -> Result<()> {
@@ -107,7 +130,7 @@ mod tests {
     fn a_device_holds_the_image_and_keeps_what_is_behind_it() {
         let device = tempfile::NamedTempFile::new().expect("a file");
         device.as_file().write_all_at(&[9; 10], 4 * CHUNK as u64).expect("written");
-        write_device(&image(), device.path(), &mut Silent).expect("written");
+        Claimed::open(device.path()).expect("claimed").write(&image(), &mut Silent).expect("written");
         let found = fs::read(device.path()).expect("there");
         assert!(found[..image().len()] == image());
         assert_eq!(found[4 * CHUNK..], [9; 10]);

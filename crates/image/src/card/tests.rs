@@ -4,15 +4,15 @@ use std::process::Command;
 
 use super::*;
 
-fn package(name: &str) -> Package {
-    Package {
+fn package(name: &str) -> Pinned {
+    Pinned {
         name: name.to_owned(),
         version: "1-2".to_owned(),
-        depends: Vec::new(),
-        provides: Vec::new(),
-        url: String::new(),
+        architecture: "arm64".to_owned(),
         bytes: 1,
         sha256: Digest([7; 32]),
+        pool: String::new(),
+        part: Part::Card,
     }
 }
 

@@ -40,8 +40,8 @@ pub(super) enum End {
 pub(super) enum Setback {
     /// Because of this; the client starts over.
     Again(String),
-    /// As [`End::Asleep`].
-    Asleep,
+    /// As [`End::Asleep`], because of this.
+    Asleep(String),
     /// As [`End::LockedUp`].
     LockedUp,
 }
@@ -67,7 +67,10 @@ impl Client {
             match self.attempt(limit) {
                 Ok(fetched) => return (End::Booted(fetched), failures),
                 Err(Setback::Again(why)) => failures.push(why),
-                Err(Setback::Asleep) => return (End::Asleep, failures),
+                Err(Setback::Asleep(why)) => {
+                    failures.push(why);
+                    return (End::Asleep, failures);
+                }
                 Err(Setback::LockedUp) => return (End::LockedUp, failures),
             }
             if Instant::now() + PAUSE >= limit {

@@ -127,8 +127,8 @@ pub(super) fn pi_3(post: &Post, mac: Mac, sums: &Sums, limit: Instant) -> Result
     let rom = address::rom(post, mac, limit)?;
     // Whatever the ROM cannot fetch leaves it where a missing DHCP server does (raspberrypi/firmware#764).
     let walk = Walk::new(rom, String::new(), lockstep::ROM, sums);
-    let bootcode = walk.fetch("bootcode.bin").map_err(|_| Setback::Asleep)?;
-    walk.miss("bootsig.bin").map_err(|_| Setback::Asleep)?;
+    let bootcode = walk.fetch("bootcode.bin").map_err(Setback::Asleep)?;
+    walk.miss("bootsig.bin").map_err(Setback::Asleep)?;
     let lease = address::bootcode(post, mac, limit)?;
     // Its serial number ends as its address does.
     let prefix = format!("89{:02x}{:02x}{:02x}/", mac.0[3], mac.0[4], mac.0[5]);

@@ -54,11 +54,25 @@ pub(super) fn get(
     options: Options,
     keep: bool,
 ) -> Result<File, String> {
-    let socket = UdpSocket::bind((own, options.port)).map_err(|error| format!("a port for TFTP: {error}"))?;
+    let socket = open(own, options.port).map_err(|error| format!("a port for TFTP: {error}"))?;
     socket.set_read_timeout(Some(options.wait)).map_err(|error| error.to_string())?;
     let mut transfer =
         Transfer { socket, path, options, peer: None, server, block: 0, unacked: 0, gap: false, window: 1 };
     transfer.run(keep)
+}
+
+/// Binds the port. The socket of the transfer before may live on in a program that another client just starts, until
+/// that has thrown away what is not its own.
+fn open(own: Ipv4Addr, port: u16) -> std::io::Result<UdpSocket> {
+    const TRIES: u32 = 20;
+    const PAUSE: Duration = Duration::from_millis(50);
+    for _ in 1..TRIES {
+        match UdpSocket::bind((own, port)) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => std::thread::sleep(PAUSE),
+            done => return done,
+        }
+    }
+    UdpSocket::bind((own, port))
 }
 
 struct Transfer<'a> {

@@ -17,9 +17,10 @@ pub enum Pace {
     #[default]
     Steady,
     /// Every 400 ms, for 8 s in all. U-Boot with lwIP acknowledges once and ends the transfer after a second without a
-    /// block (lwip/src/apps/tftp/tftp.c, `tftp_tmr`; U-Boot, net/lwip/tftp.c).
+    /// block (lwip/src/apps/tftp/tftp.c, `tftp_tmr`; U-Boot, net/lwip/tftp.c); a Pi 3's `bootcode.bin` goes on to the
+    /// next file after a second (raspberrypi/firmware#1025).
     Quick,
-    /// Never by itself. `start4.elf` counts a block that comes twice as the next one, and hangs
+    /// Never by itself. The Pi 4's `start4.elf` counts a block that comes twice as the next one, and hangs
     /// (raspberrypi/firmware#1631): only what the client asks for again is sent again.
     OnRequest,
 }
@@ -28,8 +29,8 @@ impl Pace {
     /// What is known of a client from its DHCP request.
     pub fn of(profile: Profile) -> Self {
         match profile {
-            Profile::UBootLwip => Self::Quick,
-            Profile::PiRom | Profile::PiEeprom => Self::OnRequest,
+            Profile::UBootLwip | Profile::PiRom => Self::Quick,
+            Profile::PiEeprom => Self::OnRequest,
             _ => Self::Steady,
         }
     }

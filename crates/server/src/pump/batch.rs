@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 use nix::libc::{in_addr, in_pktinfo};
-use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, recvmmsg, sendmmsg};
+use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrIn, recvfrom, recvmmsg, sendmmsg};
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
@@ -52,6 +52,17 @@ impl Received {
             let from = packet.address.map_or(SocketAddrV4::new([0; 4].into(), 0), SocketAddrV4::from);
             (packet.bytes, from)
         }));
+        Ok(())
+    }
+
+    /// Takes a single packet, with less ado than a batch.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing waits; or what the socket says.
+    pub(super) fn receive_one(&mut self, socket: &impl AsRawFd) -> io::Result<()> {
+        self.packets.clear();
+        let (length, from) = recvfrom::<SockaddrIn>(socket.as_raw_fd(), &mut self.buffers[0])?;
+        self.packets.extend(from.map(|from| (length, from.into())));
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! get the same share, and a boot configuration of one block never stands behind somebody's kernel.
 
 mod desk;
+mod ear;
 mod outbox;
 
 use std::io;
@@ -24,8 +25,8 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use self::desk::{Desk, Next, Tell};
+use self::ear::Ear;
 use self::outbox::Outbox;
-use super::batch::Received;
 use super::{ERROR_PAUSE, PACKET_BYTES, Service, enlarge_buffer, open_udp};
 use crate::head::{BootFile, Head};
 use crate::thread::Thread;
@@ -36,8 +37,8 @@ const PORT: u16 = 69;
 const TICK: Duration = Duration::from_millis(50);
 /// What may wait to be read, and to be sent, in bytes.
 const SOCKET_BUFFER_BYTES: usize = 4 * 1024 * 1024;
-/// With so many packets at once there is a crowd, which is read with one call.
-const CROWD: usize = 3;
+/// The most turns, of a batch of packets each, before requests and timers have theirs.
+const TURNS_LIMIT: usize = 64;
 
 const SERVICE: Service = Service {
     name: "TFTP",
@@ -175,14 +176,14 @@ where
 {
     let transfers = UdpSocket::from_std(transfers.into()).context("registering the socket")?;
     let mut pump = Pump { transfers, desk: Desk::new(tell), outbox: Outbox::new(), began: Instant::now() };
-    let (mut received, mut crowd) = (Received::new(), false);
+    let mut ear = Ear::new();
     let mut finding = JoinSet::new();
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let worked = tokio::select! {
             ready = pump.transfers.readable() => match ready {
-                Ok(()) => pump.hear(&mut received, &mut crowd).await,
+                Ok(()) => pump.hear(&mut ear).await,
                 Err(error) => Err(error),
             },
             asked = queue.recv() => {
@@ -226,45 +227,23 @@ impl Pump {
         u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Reads what waits on the transfers' socket, once: a call for each packet while there are few, else one for all.
-    async fn hear(&mut self, received: &mut Received, crowd: &mut bool) -> io::Result<()> {
-        let now_ms = self.now_ms();
-        if *crowd {
-            if let Err(error) = received.receive(&self.transfers) {
-                *crowd = false;
-                return if error.kind() == io::ErrorKind::WouldBlock { Ok(()) } else { Err(error) };
-            }
-            let mut count = 0;
-            for (packet, client) in received.packets() {
-                count += 1;
-                self.packet(client, packet, now_ms).await;
-            }
-            *crowd = count >= CROWD;
-            return Ok(());
-        }
-        let mut buffer = [0; PACKET_BYTES];
-        for count in 1.. {
-            match self.transfers.try_recv_from(&mut buffer) {
-                Ok((length, SocketAddr::V4(client))) => self.packet(client, &buffer[..length], now_ms).await,
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                // An ICMP message that nobody listens there, which anybody can forge: the timer decides.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                Err(error) => return Err(error),
-            }
-            if count >= CROWD {
-                *crowd = true;
+    /// Answers what waits on the transfers' socket, until nothing comes any more, or requests and timers have waited long
+    /// enough.
+    async fn hear(&mut self, ear: &mut Ear) -> io::Result<()> {
+        for _ in 0..TURNS_LIMIT {
+            if !ear.receive(&self.transfers)? {
                 break;
             }
-        }
-        Ok(())
-    }
-
-    async fn packet(&mut self, client: SocketAddrV4, packet: &[u8], now_ms: u64) {
-        self.desk.packet(client, packet, now_ms, &mut self.outbox);
-        if self.outbox.is_due() {
+            let now_ms = self.now_ms();
+            for (packet, client) in ear.packets() {
+                self.desk.packet(client, packet, now_ms, &mut self.outbox);
+                if self.outbox.is_due() {
+                    self.outbox.send(&self.transfers).await;
+                }
+            }
             self.outbox.send(&self.transfers).await;
         }
+        Ok(())
     }
 
     fn begin(&mut self, client: SocketAddrV4, request: Request, found: Option<(BootFile, Pace)>) {

@@ -45,7 +45,7 @@ pub(super) fn rom(post: &Post, mac: Mac, limit: Instant) -> Result<Lease, Setbac
             break;
         }
     }
-    Err(Setback::Asleep)
+    Err(Setback::Asleep("no DHCP server answered the ROM".to_owned()))
 }
 
 /// `bootcode.bin`, which asks again and does not give up.

@@ -1,7 +1,7 @@
 //! The firmware's TFTP: one block, one ACK, no windows (RFC 1350, 2347 to 2349).
 //!
 //! How often its programs repeat a request is not documented; here a request is repeated each second and an ACK never,
-//! so that a server that does not repeat by itself is found out.
+//! so that a server that does not repeat by itself is found out. On a Pi 3, a second without a block ends the file.
 
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::super::dhcp::Lease;
 
-/// How long a request waits for its first answer before it is sent again.
+/// How long a request waits for its first answer before it is sent again, and an impatient program for a block.
 const REPEAT: Duration = Duration::from_secs(1);
 /// How long a whole file may take (`TFTP_FILE_TIMEOUT` of the EEPROM's configuration).
 const EEPROM_FILE_LIMIT: Duration = Duration::from_secs(30);
@@ -27,19 +27,24 @@ pub(super) struct Style {
     options: &'static [&'static str],
     block: usize,
     limit: Duration,
+    /// Whether it waits for the next block until `limit`.
+    patient: bool,
     /// A file of which no block may come twice.
     fragile: Option<&'static str>,
 }
 
 /// The ROM of a Pi 3 knows no options.
-pub(super) const ROM: Style = Style { options: &[], block: 512, limit: PI_3_FILE_LIMIT, fragile: None };
-/// bootcode.bin and start.elf ask for the size (raspberrypi/firmware#1700, #1041).
+pub(super) const ROM: Style =
+    Style { options: &[], block: 512, limit: PI_3_FILE_LIMIT, patient: false, fragile: None };
+/// bootcode.bin and start.elf ask for the size (raspberrypi/firmware#1700, #1041), and leave a file after a second of
+/// silence (#1025). The ROM, of which nothing is reported, is taken to be no better.
 pub(super) const BOOTCODE: Style = Style { options: &["tsize", "0"], ..ROM };
 /// The EEPROM starts the boot over after a second block of start4.elf (raspberrypi/firmware#1631).
 pub(super) const EEPROM: Style = Style {
     options: &["tsize", "0", "blksize", "1468"],
     block: DATA_BYTES_LIMIT,
     limit: EEPROM_FILE_LIMIT,
+    patient: true,
     fragile: Some("start4.elf"),
 };
 
@@ -182,6 +187,8 @@ impl<'a> Wire<'a> {
             let Ok((length, from)) = self.socket.recv_from(&mut self.buffer) else {
                 if self.peer.is_none() {
                     self.request()?;
+                } else if !self.style.patient {
+                    return Err(format!("TFTP: silence while fetching {}", name_of(self.path)));
                 }
                 continue;
             };

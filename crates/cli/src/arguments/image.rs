@@ -1,0 +1,97 @@
+//! The command line of `fledermaus image`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  fledermaus image build --recipe image.toml        make the image, of the packages in image.lock
+  fledermaus image update && fledermaus image build take what the suite has now
+  fledermaus image diff ~/.cache/fledermaus/image.previous ~/.cache/fledermaus/image
+                                                    what that changed")]
+pub(crate) enum Image {
+    /// Make kernel, initramfs and system image from Debian packages
+    ///
+    /// Takes the packages that image.lock, beside the recipe, pins by version and SHA-256. If there is no lock, takes
+    /// the newest packages of the suite and writes one.
+    #[command(after_help = "Example:\n  fledermaus image build --recipe image.toml --out image/")]
+    Build {
+        /// What goes in [default: image.toml]
+        #[arg(long, value_name = "FILE")]
+        recipe: Option<PathBuf>,
+        /// Where the image goes [default: image in the cache directory]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        /// Directory with the node's programs, fledermaus-init and fledermaus-agent
+        #[arg(long, value_name = "DIR")]
+        programs: Option<PathBuf>,
+    },
+    /// Move image.lock to the newest packages of the suite, and say what that changes
+    ///
+    /// Asks the mirrors for their signed lists. Fetches no packages and makes no image: `image build` does.
+    #[command(after_help = "Example:\n  fledermaus image update --recipe image.toml")]
+    Update {
+        /// The recipe; its lock lies beside it [default: image.toml]
+        #[arg(long, value_name = "FILE")]
+        recipe: Option<PathBuf>,
+    },
+    /// List images: name, kernel, size, when they were made
+    List {
+        /// Directory of images, or of one [default: the cache directory]
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
+    },
+    /// Show what an image is, and where its bytes go by package
+    Show {
+        #[command(flatten)]
+        image: ImageChoice,
+    },
+    /// Read all files of an image and compare their digests; ends with 1 if one differs
+    Verify {
+        #[command(flatten)]
+        image: ImageChoice,
+    },
+    /// Show what is other in an image than in another: packages and files
+    #[command(
+        after_help = "Example:\n  fledermaus image diff ~/.cache/fledermaus/image.previous ~/.cache/fledermaus/image"
+    )]
+    Diff {
+        /// Directory of the one image
+        #[arg(value_name = "A")]
+        one: PathBuf,
+        /// Directory of the other
+        #[arg(value_name = "B")]
+        other: PathBuf,
+    },
+    /// Remove images that were replaced, and cached packages that no lock and no image names
+    ///
+    /// Only says what it would remove, unless it is told --yes. Knows the locks and images of all builds that used this
+    /// cache, as long as they are where they were.
+    #[command(after_help = "Example:\n  fledermaus image gc && fledermaus image gc --yes")]
+    Gc {
+        /// Remove it
+        #[arg(long)]
+        yes: bool,
+        /// A recipe whose lock's packages are kept too [default: image.toml]
+        #[arg(long, value_name = "FILE")]
+        recipe: Option<PathBuf>,
+    },
+    /// Write all files of an image to one tar archive
+    #[command(after_help = "Example:\n  fledermaus image export --out image.tar && tar -tf image.tar")]
+    Export {
+        #[command(flatten)]
+        image: ImageChoice,
+        /// The archive; must not be there yet
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+}
+
+/// Which image to look at.
+#[derive(Args, Debug)]
+pub(crate) struct ImageChoice {
+    /// Directory of the image [default: image in the cache directory]
+    #[arg(value_name = "DIR")]
+    pub(crate) directory: Option<PathBuf>,
+}
