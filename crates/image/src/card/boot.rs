@@ -30,8 +30,10 @@ const PAUSE_SECS: u8 = 5;
 /// clock; `upstream_kernel` because the device trees are the kernel's own, and have its names.
 ///
 /// A Pi 5 is to pass over the card: U-Boot has no driver for its Ethernet, which sits behind the RP1, and would wait for ever.
-/// Its firmware looks for a device tree of its own before it starts anything (`os_check`, on unless it is switched off), finds
-/// none here, and goes on to the next way of its `BOOT_ORDER`: the network.
+/// Its firmware is in its EEPROM and loads the kernel itself; a way to boot that fails is followed by the next one of
+/// `BOOT_ORDER`, so by the network if that is in it (Raspberry Pi's documentation, "EEPROM boot flow"). It fails twice: there
+/// is no `bcm2712-rpi-5-b.dtb`, for which the firmware looks first (`os_check`, raspberrypi/rpi-eeprom#682), and no file with
+/// the kernel's name, in case somebody switches that check off. Read, and not tried on a board.
 pub(super) fn configuration() -> String {
     let mut text = "# fledermaus. A Pi 5 boots by its EEPROM: it needs the network in BOOT_ORDER.\n\
         arm_64bit=1\nenable_uart=1\nupstream_kernel=1\n"
@@ -39,7 +41,7 @@ pub(super) fn configuration() -> String {
     for Loader { file, filter, .. } in LOADERS {
         writeln!(text, "[{filter}]\nkernel={file}").expect("a String takes everything");
     }
-    text
+    text + "[pi5]\nkernel=none\n"
 }
 
 /// What U-Boot does when it is powered on: it asks the network until it boots, and says what it waits for.
@@ -96,7 +98,8 @@ mod tests {
         let lines: Vec<&str> = text.lines().skip_while(|line| !line.starts_with('[')).collect();
         let expected =
             ["[all]", "kernel=u-boot.bin", "[pi3]", "kernel=u-boot-3.bin", "[pi4]", "kernel=u-boot-4.bin"];
-        assert_eq!(lines, expected);
+        assert_eq!(lines[..6], expected);
+        assert_eq!(lines[6..], ["[pi5]", "kernel=none"], "no U-Boot for it");
         assert!(text.lines().all(|line| line.len() <= 78), "firmware reads 78 bytes of a line:\n{text}");
     }
 
