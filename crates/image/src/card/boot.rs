@@ -48,9 +48,13 @@ pub(super) fn configuration() -> String {
 ///
 /// It asks for an address itself, because `dhcp` would otherwise fetch the offered file at once; a failed attempt ends
 /// (`netretry`) instead of being repeated where nobody can say so. `server`, if there is one, is asked for the boot plan in place
-/// of the one that DHCP names: U-Boot knows no proxy DHCP and takes the address from the router's answer.
+/// of the one that DHCP names: U-Boot knows no proxy DHCP and takes the address from the router's answer. The name of a file in
+/// that answer is forgotten: its folder would go before the names that the plan is asked for by.
 pub(super) fn commands(server: Option<Ipv4Addr>) -> String {
-    let choose_server = server.map(|address| format!("setenv serverip {address}\n")).unwrap_or_default();
+    let choose_server = match server {
+        Some(address) => format!("setenv serverip {address}\nsetenv bootfile\n"),
+        None => String::new(),
+    };
     let attempts: Vec<String> = (1..=ATTEMPTS).map(|attempt| attempt.to_string()).collect();
     let attempts = attempts.join(" ");
     format!(
@@ -108,7 +112,9 @@ mod tests {
         assert!(!commands(None).contains("setenv serverip"));
         let text = commands(Some(Ipv4Addr::new(10, 0, 0, 7)));
         let position = |line: &str| text.lines().position(|found| found == line);
-        let (dhcp, server) = (position("if dhcp; then"), position("setenv serverip 10.0.0.7"));
-        assert!(dhcp < server && server < position("if pxe get; then"), "{text}");
+        let get = position("if pxe get; then");
+        for line in ["setenv serverip 10.0.0.7", "setenv bootfile"] {
+            assert!(position("if dhcp; then") < position(line) && position(line) < get, "{text}");
+        }
     }
 }
