@@ -30,7 +30,8 @@ pub(crate) fn run(command: &Card, surroundings: &Surroundings, json: bool) -> an
         apt: PathBuf::from(APT),
         server: write.server,
     };
-    // Whatever can be refused is refused before anything is fetched.
+    // Whatever can be refused is refused before anybody is asked and anything is fetched.
+    card::check(&options.recipe)?;
     let target = Target::of(write)?;
     let mut steps = Steps::new();
     let written = compose_and_write(&options, &target, &mut steps);

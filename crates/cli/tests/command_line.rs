@@ -73,7 +73,10 @@ fn an_image_that_is_not_there_is_bad_input() {
 
 #[test]
 fn a_card_that_cannot_be_written_is_bad_input() {
-    let recipe = concat!(env!("CARGO_MANIFEST_DIR"), "/../../example/image.toml");
+    let folder = tempfile::tempdir().expect("a directory");
+    let recipe = folder.path().join("image.toml");
+    std::fs::write(&recipe, "[firmware]\npackage = \"raspi-firmware\"\n").expect("written");
+    let recipe = recipe.to_str().expect("text");
     let refuse = |arguments: &[&str], sentence: &str| {
         refused(&[&["card", "write", "--recipe", recipe], arguments].concat(), 2, sentence);
     };
@@ -85,15 +88,19 @@ fn a_card_that_cannot_be_written_is_bad_input() {
     refuse(&["--out", "/dev/null"], "/dev/null is no plain file: name a new one, or a device with --device");
     refuse(&["--device", "/dev/null", "--yes"], "/dev/null is no block device: write an image into a file");
     refuse(&["--device", "/dev/nonexistent"], "there is no device /dev/nonexistent: `lsblk` lists them");
+}
+
+#[test]
+fn a_card_without_firmware_is_bad_input_and_makes_nothing() {
     let folder = tempfile::tempdir().expect("a directory");
     let out = folder.path().join("card.img");
-    refuse(&["--out", out.to_str().expect("text")], "it names no [firmware]");
+    let refuse = |recipe: &str, sentence: &str| {
+        refused(&["card", "write", "--out", out.to_str().expect("text"), "--recipe", recipe], 2, sentence);
+    };
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../example/image.toml");
+    refuse(example, "image.toml:1: it names no [firmware]");
+    refuse("/nonexistent/image.toml", "reading /nonexistent/image.toml");
     assert!(!out.exists());
-    refused(
-        &["card", "write", "--out", out.to_str().expect("text"), "--recipe", "/nonexistent/image.toml"],
-        2,
-        "reading /nonexistent/image.toml",
-    );
 }
 
 #[test]

@@ -76,15 +76,27 @@ pub struct Card {
     pub packages: Vec<(String, String)>,
 }
 
+/// Looks at a recipe: whether a card can be made by it, as far as that can be said without asking anybody.
+///
+/// # Errors
+/// It cannot be read; or its mistakes, of which one is to name no firmware.
+pub fn check(recipe: &Path) -> Result<(), BuildError> {
+    wanted_firmware(&read(recipe)?)?;
+    Ok(())
+}
+
+fn read(recipe: &Path) -> Result<Recipe, BuildError> {
+    let text = fs::read_to_string(recipe).with_context(|| format!("reading {}", recipe.display()))?;
+    Ok(Recipe::parse(recipe, &text)?)
+}
+
 /// Makes a card's content.
 ///
 /// # Errors
-/// The recipe's mistakes, of which one is to name no firmware; or whatever kept the packages away.
+/// What [`check`] finds; or whatever kept the packages away.
 pub fn compose(options: &CardOptions, progress: &mut dyn Progress) -> Result<Card, BuildError> {
     progress.step("recipe");
-    let text = fs::read_to_string(&options.recipe)
-        .with_context(|| format!("reading {}", options.recipe.display()))?;
-    let recipe = Recipe::parse(&options.recipe, &text)?;
+    let recipe = read(&options.recipe)?;
     let wanted = wanted_firmware(&recipe)?;
 
     let downloads = Downloads::new(&options.cache)?;
