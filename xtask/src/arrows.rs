@@ -10,8 +10,8 @@ const ARROWS: [(&str, &[&str]); 9] = [
     ("netboot", &["cluster"]),
     ("server", &["cluster", "netboot"]),
     ("image", &["cluster"]),
-    // `server::client` alone; checked below.
-    ("lab", &["cluster", "server"]),
+    // Of `server` and `image` one module each: `DOORS`.
+    ("lab", &["cluster", "server", "image"]),
     ("cli", &["cluster", "server", "image", "lab"]),
     ("init", &["cluster"]),
     ("agent", &["cluster"]),
@@ -27,7 +27,7 @@ pub(crate) fn check(path: &str, text: &str) -> anyhow::Result<Vec<Finding>> {
         return manifest(room, text).with_context(|| format!("reading {path}"));
     }
     let lab = path.starts_with("crates/lab/") && path.ends_with(".rs");
-    Ok(if lab { beyond_the_client(text) } else { Vec::new() })
+    Ok(if lab { beyond_the_doors(text) } else { Vec::new() })
 }
 
 /// The room whose manifest this is.
@@ -61,14 +61,22 @@ fn line_of(text: &str, name: &str) -> usize {
     text.lines().position(|line| line.starts_with(name)).map_or(1, |index| index + 1)
 }
 
-fn beyond_the_client(text: &str) -> Vec<Finding> {
-    let other = |line: &str| {
-        line.split("server::").skip(1).any(|after| !after.starts_with("client"))
-            && !line.trim_start().starts_with("//")
-    };
-    let lines = text.lines().enumerate().filter(|(_, line)| other(line));
-    let rule = "the lab knows `server::client` alone; the head is a process to it";
-    lines.map(|(index, _)| Finding { line: index + 1, rule: rule.to_owned() }).collect()
+/// What the lab may name of the rooms that it knows.
+const DOORS: [(&str, &str, &str); 2] = [
+    ("server::", "client", "the lab knows `server::client` alone; the head is a process to it"),
+    ("image::", "card", "the lab knows `image::card` alone; images are made before it starts"),
+];
+
+fn beyond_the_doors(text: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+        for (room, door, rule) in DOORS {
+            if line.split(room).skip(1).any(|after| !after.starts_with(door)) {
+                findings.push(Finding { line: index + 1, rule: rule.to_owned() });
+            }
+        }
+    }
+    findings
 }
 
 #[cfg(test)]
@@ -88,10 +96,11 @@ mod tests {
     }
 
     #[test]
-    fn the_lab_knows_the_client_alone() {
-        let text = "use server::client::Client;\nuse server::store::Store;\n";
+    fn the_lab_knows_the_client_and_the_card_alone() {
+        let text =
+            "use server::client::Client;\nuse server::store::Store;\nuse image::card::mbr;\nimage::build()\n";
         let findings = check("crates/lab/src/lab.rs", text).expect("no manifest");
-        assert_eq!(findings.iter().map(|finding| finding.line).collect::<Vec<_>>(), [2]);
+        assert_eq!(findings.iter().map(|finding| finding.line).collect::<Vec<_>>(), [2, 4]);
         assert_eq!(check("crates/cli/src/serve.rs", text).expect("no manifest"), []);
     }
 }

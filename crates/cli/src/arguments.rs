@@ -6,8 +6,10 @@ use clap::{Args, Parser, Subcommand};
 use cluster::NodeName;
 use lab::Power;
 
+mod card;
 mod image;
 
+pub(crate) use card::{Card, CardWrite};
 pub(crate) use image::{Image, ImageChoice};
 
 /// Blank Raspberry Pis in, a Docker Swarm out.
@@ -60,6 +62,9 @@ pub(crate) enum Command {
     /// Make images, and look after them
     #[command(subcommand)]
     Image(Image),
+    /// Write the cards that nodes start from
+    #[command(subcommand)]
+    Card(Card),
     /// Look at nodes and reboot them
     #[command(subcommand)]
     Node(Node),

@@ -48,6 +48,7 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
         || cause.is::<BadInput>()
         || cause.is::<server::config::Mistakes>()
         || cause.is::<image::Mistakes>()
+        || cause.is::<image::card::device::Refused>()
         || cause.is::<image::shelf::NoImage>()
         || cause.is::<image::shelf::AlreadyThere>()
         || matches!(cause.downcast_ref(), Some(image::BuildError::Mistakes(_)))

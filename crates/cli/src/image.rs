@@ -9,19 +9,17 @@ use image::{BuildOptions, UpdateOptions};
 
 use crate::arguments::{Image, ImageChoice};
 use crate::exit::BadInput;
+use crate::steps::Steps;
 use crate::surroundings::Surroundings;
 use crate::table;
 
 mod shelf;
-mod steps;
 mod tables;
 
-use steps::Steps;
-
 /// The recipe when none is named: the one of the working directory.
-const RECIPE: &str = "image.toml";
+pub(crate) const RECIPE: &str = "image.toml";
 /// Where the machine says which mirror it uses.
-const APT: &str = "/etc/apt";
+pub(crate) const APT: &str = "/etc/apt";
 /// Where cargo puts the node's programs, seen from the repository.
 const PROGRAMS: &str = "target/aarch64-unknown-linux-musl/node";
 
@@ -64,7 +62,10 @@ pub(crate) fn run(command: &Image, surroundings: &Surroundings, json: bool) -> a
 }
 
 /// A recipe that is a file.
-fn there(recipe: &Path) -> Result<&Path, BadInput> {
+///
+/// # Errors
+/// It is none.
+pub(crate) fn there(recipe: &Path) -> Result<&Path, BadInput> {
     let missing = || {
         BadInput(format!("reading {}: there is no such file; --recipe FILE names another", recipe.display()))
     };

@@ -23,6 +23,7 @@ mod storm;
 mod swarm;
 mod user_data;
 
+mod card;
 mod demo;
 mod image;
 mod laboratory;
@@ -30,6 +31,7 @@ mod laboratory;
 mod editor;
 mod exit;
 mod progress;
+mod steps;
 mod table;
 mod timeline;
 
@@ -52,6 +54,7 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> anyhow::Result<()>
         Command::Serve(serve) => serve::run(serve),
         Command::Doctor(serve) => doctor::run(serve, json),
         Command::Image(image) => image::run(image, surroundings, json),
+        Command::Card(card) => card::run(card, surroundings, json),
         Command::Node(node) => node::run(node, &head(), json),
         Command::UserData(user_data) => user_data::run(user_data, &head(), surroundings),
         Command::Swarm(swarm) => swarm::run(swarm, &head(), json),

@@ -72,6 +72,38 @@ fn an_image_that_is_not_there_is_bad_input() {
 }
 
 #[test]
+fn a_card_that_cannot_be_written_is_bad_input() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let recipe = folder.path().join("image.toml");
+    std::fs::write(&recipe, "[firmware]\npackage = \"raspi-firmware\"\n").expect("written");
+    let recipe = recipe.to_str().expect("text");
+    let refuse = |arguments: &[&str], sentence: &str| {
+        refused(&[&["card", "write", "--recipe", recipe], arguments].concat(), 2, sentence);
+    };
+    refuse(&[], "<--out <FILE>|--device <DEV>>");
+    refuse(&["--out", "card.img", "--device", "/dev/null"], "cannot be used with");
+    refuse(&["--out", "card.img", "--yes"], "cannot be used with");
+    refuse(&["--out", "card.img", "--server", "head"], "invalid IPv4 address");
+    refuse(&["--out", "/nonexistent/card.img"], "there is no folder /nonexistent");
+    refuse(&["--out", "/dev/null"], "/dev/null is no plain file: name a new one, or a device with --device");
+    refuse(&["--device", "/dev/null", "--yes"], "/dev/null is no block device: write an image into a file");
+    refuse(&["--device", "/dev/nonexistent"], "there is no device /dev/nonexistent: `lsblk` lists them");
+}
+
+#[test]
+fn a_card_without_firmware_is_bad_input_and_makes_nothing() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let out = folder.path().join("card.img");
+    let refuse = |recipe: &str, sentence: &str| {
+        refused(&["card", "write", "--out", out.to_str().expect("text"), "--recipe", recipe], 2, sentence);
+    };
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../example/image.toml");
+    refuse(example, "image.toml:1: it names no [firmware]");
+    refuse("/nonexistent/image.toml", "reading /nonexistent/image.toml");
+    assert!(!out.exists());
+}
+
+#[test]
 fn a_damaged_image_is_named_and_fails() {
     let directory = tempfile::tempdir().expect("a directory");
     let image = directory.path().to_str().expect("text");

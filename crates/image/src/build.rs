@@ -114,7 +114,7 @@ fn run(options: &BuildOptions, progress: &mut dyn Progress) -> Result<Built, Bui
     progress.step("packages");
     let _guard = downloads.lock()?;
     let draft = Draft::begin(&options.out)?;
-    let wanted = lock.wanted(&mirror::urls(&recipe, &options.apt));
+    let wanted = lock::wanted(lock.of_image(), &mirror::urls(&recipe, &options.apt));
     downloads.fetch_all(&wanted, progress).map_err(|error| explain_gone(error, &lock_path))?;
 
     progress.step("unpack");
@@ -194,7 +194,7 @@ fn joined(thread: std::thread::ScopedJoinHandle<'_, Result<Vec<u8>>>) -> Result<
 }
 
 /// What a person can do about a locked package that the mirrors have replaced by a newer one.
-fn explain_gone(error: anyhow::Error, lock: &Path) -> anyhow::Error {
+pub(crate) fn explain_gone(error: anyhow::Error, lock: &Path) -> anyhow::Error {
     if !error.is::<Gone>() {
         return error;
     }
@@ -217,7 +217,7 @@ fn ingredients(lock: &Lock, system: &Tree) -> Vec<Ingredient> {
         sha256: package.sha256,
         installed_bytes: bytes.get(package.name.as_str()).copied().unwrap_or(0),
     };
-    lock.packages.iter().map(ingredient).collect()
+    lock.of_image().map(ingredient).collect()
 }
 
 /// The kernel as U-Boot's `booti` takes it.

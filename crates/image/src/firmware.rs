@@ -18,7 +18,7 @@ const FOLDER: &str = "usr/lib/raspi-firmware/";
 /// Pi 5: nothing, its firmware is in its EEPROM.
 const FILES: [&str; 5] = ["bootcode.bin", "start.elf", "fixup.dat", "start4.elf", "fixup4.dat"];
 /// The licence, which has to go with the files. No board asks for it.
-const LICENCE: &str = "usr/share/doc/raspi-firmware/copyright";
+pub(crate) const LICENCE: &str = "usr/share/doc/raspi-firmware/copyright";
 /// How the device trees of Raspberry Pis with 64-bit processors begin: Pi 3 and Zero 2, Pi 4, Pi 5.
 const DEVICE_TREES: [&str; 3] = ["bcm2837-rpi-", "bcm2711-rpi-", "bcm2712-"];
 
@@ -47,27 +47,36 @@ pub(crate) fn write(draft: &Draft, firmware: &Tree, kernel: &Tree) -> Result<Vec
     if firmware.iter().next().is_none() {
         return Ok(Vec::new());
     }
+    let mut written = Vec::new();
+    for (file, content) in files(firmware, kernel)? {
+        written.push(draft.write_below(FIRMWARE_FOLDER, file, content)?);
+    }
+    Ok(written)
+}
+
+/// What a board needs before its boot loader or its kernel, by name and sorted: firmware, its licence, device trees.
+///
+/// # Errors
+/// A file that every board of a kind needs is not in the package.
+pub(crate) fn files<'a>(firmware: &'a Tree, kernel: &'a Tree) -> Result<Vec<(&'a str, &'a [u8])>> {
     for file in FILES {
         ensure!(firmware.has(&format!("{FOLDER}{file}")), "the firmware's package has no {FOLDER}{file}");
     }
-    let mut written = Vec::new();
     let trees = kernel.iter().filter(|(path, _)| is_device_tree(path));
-    for (path, _) in firmware.iter().filter(|(path, _)| is_wanted(path)).chain(trees) {
-        let (Some(content), Some((_, file))) = (source(path, firmware, kernel), path.rsplit_once('/')) else {
-            continue;
-        };
-        written.push(draft.write_below(FIRMWARE_FOLDER, file, content)?);
-    }
-    written.sort_by(|one, other| one.file.cmp(&other.file));
-    Ok(written)
+    let wanted = firmware.iter().filter(|(path, _)| is_wanted(path)).chain(trees);
+    let mut files: Vec<_> = wanted
+        .filter_map(|(path, _)| Some((path.rsplit_once('/')?.1, source(path, firmware, kernel)?)))
+        .collect();
+    files.sort();
+    Ok(files)
 }
 
 fn source<'a>(path: &str, firmware: &'a Tree, kernel: &'a Tree) -> Option<&'a [u8]> {
     firmware.content(path).or_else(|| kernel.content(path)).map(|content| &**content)
 }
 
-/// Debian's kernel has them in `usr/lib/linux-image-<version>/broadcom/`.
-fn is_device_tree(path: &str) -> bool {
+/// Whether a file of the kernel's package is a device tree of a board. Debian's kernel has them in `usr/lib/linux-image-<version>/broadcom/`.
+pub(crate) fn is_device_tree(path: &str) -> bool {
     let Some((folder, file)) = path.rsplit_once('/') else { return false };
     folder.starts_with("usr/lib/linux-image-")
         && folder.ends_with("/broadcom")

@@ -11,6 +11,7 @@
 //! tree in memory. The same inputs give the same bytes. Does not read flags or the environment.
 
 mod build;
+pub mod card;
 mod compose;
 mod container;
 mod copyright;

@@ -57,15 +57,18 @@ pub(crate) enum Part {
     Lab,
     /// Firmware that boards without a card fetch.
     Firmware,
+    /// The boot loader on a card; nothing of it is in the image.
+    Card,
 }
 
 impl Part {
     /// Each with its name in the file.
-    pub(crate) const ALL: [(&str, Self); 4] = [
+    pub(crate) const ALL: [(&str, Self); 5] = [
         ("system", Self::System),
         ("kernel", Self::Kernel),
         ("lab", Self::Lab),
         ("firmware", Self::Firmware),
+        ("card", Self::Card),
     ];
 
     /// Its name in the file.
@@ -112,19 +115,24 @@ impl Lock {
         self.packages.iter().filter(move |package| package.part == part)
     }
 
-    /// What to download, from any of the mirrors with these URLs.
-    pub(crate) fn wanted(&self, mirrors: &[String]) -> Vec<Wanted> {
-        let wanted = |package: &Pinned| Wanted {
-            name: format!("{} {}", package.name, package.version),
-            urls: mirrors.iter().map(|mirror| format!("{mirror}/{}", package.pool)).collect(),
-            bytes: package.bytes,
-            sha256: package.sha256,
-        };
-        let mut all: Vec<Wanted> = self.packages.iter().map(wanted).collect();
-        // The largest first, so that no worker is left alone with it at the end.
-        all.sort_by_key(|file| std::cmp::Reverse(file.bytes));
-        all
+    /// The packages that an image is made of.
+    pub(crate) fn of_image(&self) -> impl Iterator<Item = &Pinned> {
+        self.packages.iter().filter(|package| package.part != Part::Card)
     }
+}
+
+/// What to download, from any of the mirrors with these URLs.
+pub(crate) fn wanted<'a>(packages: impl Iterator<Item = &'a Pinned>, mirrors: &[String]) -> Vec<Wanted> {
+    let wanted = |package: &Pinned| Wanted {
+        name: format!("{} {}", package.name, package.version),
+        urls: mirrors.iter().map(|mirror| format!("{mirror}/{}", package.pool)).collect(),
+        bytes: package.bytes,
+        sha256: package.sha256,
+    };
+    let mut all: Vec<Wanted> = packages.map(wanted).collect();
+    // The largest first, so that no worker is left alone with it at the end.
+    all.sort_by_key(|file| std::cmp::Reverse(file.bytes));
+    all
 }
 
 #[cfg(test)]

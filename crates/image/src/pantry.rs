@@ -29,7 +29,7 @@ pub(crate) struct Pantry {
 /// # Errors
 /// A package is not what the lock says, or cannot be read.
 pub(crate) fn unpack(lock: &Lock, downloads: &Downloads, progress: &mut dyn Progress) -> Result<Pantry> {
-    let mut all: Vec<&Pinned> = lock.packages.iter().collect();
+    let mut all: Vec<&Pinned> = lock.of_image().collect();
     all.sort_by_key(|package| std::cmp::Reverse(package.bytes));
     let total: u64 = all.iter().map(|package| package.bytes).sum();
     let next = AtomicUsize::new(0);
@@ -67,6 +67,7 @@ pub(crate) fn unpack(lock: &Lock, downloads: &Downloads, progress: &mut dyn Prog
             Part::Kernel => pantry.kernel = tree,
             Part::Lab => pantry.lab_uboot = tree,
             Part::Firmware => pantry.firmware = tree,
+            Part::Card => {}
         }
     }
     Ok(pantry)
@@ -78,6 +79,7 @@ fn unpack_one(package: &Pinned, downloads: &Downloads) -> Result<Tree> {
         Part::Lab => path == firmware::LAB_UBOOT.1 || rules::is_notice(path),
         Part::Firmware => firmware::is_wanted(path),
         Part::System | Part::Kernel => !rules::is_dropped(path),
+        Part::Card => false,
     };
     deb::unpack(&package.name, &content, &keep).with_context(|| format!("unpacking {}", package.name))
 }

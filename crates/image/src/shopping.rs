@@ -12,7 +12,7 @@ use crate::lock::{Lock, Part, Pinned};
 use crate::progress::Progress;
 use crate::recipe::{Firmware, Recipe};
 use crate::wishes::Wishes;
-use crate::{firmware, resolve};
+use crate::{card, firmware, resolve};
 
 /// The most jumps from a kernel's meta package to the package with the kernel.
 const KERNEL_JUMPS_LIMIT: usize = 4;
@@ -55,6 +55,13 @@ pub(crate) fn shop(
     }
     if let Some(package) = wishes.firmware.as_deref().and_then(|name| index.package(name)) {
         packages.insert(&package.name, pinned(package, Part::Firmware));
+        match index.package(card::UBOOT_PACKAGE) {
+            Some(package) => drop(packages.insert(&package.name, pinned(package, Part::Card))),
+            None => progress.notice(&format!(
+                "the mirror has no package {}: no cards can be written with this lock",
+                card::UBOOT_PACKAGE
+            )),
+        }
     }
     Ok(Lock {
         suite: recipe.suite.clone(),
@@ -89,7 +96,7 @@ fn check_names(recipe: &Recipe, index: &Index) -> Result<(), Mistakes> {
 }
 
 /// The package with the kernel: `linux-image-arm64` only leads to it.
-fn kernel_package<'a>(index: &'a Index, name: &str) -> Result<&'a Package> {
+pub(crate) fn kernel_package<'a>(index: &'a Index, name: &str) -> Result<&'a Package> {
     let mut package = index.package(name).with_context(|| format!("no package is named `{name}`"))?;
     for _ in 0..KERNEL_JUMPS_LIMIT {
         let mut needs = package.depends.iter().flatten();

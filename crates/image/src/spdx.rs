@@ -44,7 +44,7 @@ fn document(lock: &Lock, manifest: &Manifest, notices: &Notices) -> Value {
     for file in artefacts.into_iter().skip(1) {
         relationships.push(relationship(&id("File", &file.file), "CONTAINS", &id("Package", "fledermaus")));
     }
-    for package in &lock.packages {
+    for package in lock.of_image() {
         packages.push(debian(lock, package, notices, &mut texts));
         relationships.extend(
             whole_of(package, manifest).into_iter().map(|whole| {
@@ -79,6 +79,7 @@ fn whole_of<'a>(package: &Pinned, manifest: &'a Manifest) -> Vec<&'a Artefact> {
         Part::Kernel => vec![&manifest.kernel, &manifest.initramfs, &manifest.system],
         Part::Lab => manifest.lab_uboot.iter().collect(),
         Part::Firmware => manifest.firmware.iter().collect(),
+        Part::Card => Vec::new(),
     }
 }
 

@@ -3,6 +3,8 @@
 //! before. What comes after has packages that are whole.
 #![allow(clippy::unwrap_used)]
 
+#[path = "mirror/card.rs"]
+mod card;
 #[path = "mirror/lock.rs"]
 mod lock;
 #[path = "mirror/packages.rs"]

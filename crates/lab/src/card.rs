@@ -1,4 +1,5 @@
-//! A blank node's card, as an operator would prepare it: an MBR with one FAT partition that holds U-Boot's script.
+//! A blank node's card, as an operator would prepare it: an MBR with one FAT partition that holds
+//! U-Boot's script, laid out by the code that makes real cards.
 //!
 //! Makes no other partition (init completes the card at its first boot) and no file that outlives the lab.
 
@@ -8,16 +9,13 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::{fat, script};
+use image::card::{self, fat, mbr, script};
 
 /// The size of an emulated card in bytes. Sparse: only what the node writes takes space.
 const CARD_BYTES: u64 = 4 << 30;
 
-/// Where the first partition begins, in sectors of 512 bytes: 1 MiB alignment.
-const FIRST_SECTOR: u32 = 2_048;
-
-/// Partition type of FAT16 with LBA.
-const TYPE_FAT16_LBA: u8 = 0x0e;
+/// The size of the first partition in sectors of 512 bytes: 64 MiB.
+const SECTORS: u32 = 131_072;
 
 /// What U-Boot does when it is powered on. It asks for an address itself, because `dhcp` would
 /// otherwise fetch the offered file at once, and makes room for a compressed kernel, which the
@@ -46,27 +44,13 @@ pub(crate) fn blank(directory: &Path) -> anyhow::Result<File> {
     Ok(card)
 }
 
-fn write(card: &mut File) -> std::io::Result<()> {
+fn write(card: &mut File) -> anyhow::Result<()> {
+    let script = script::image(BOOT_COMMANDS);
+    let volume = fat::volume(card::LABEL, mbr::FIRST_SECTOR, SECTORS, &[(card::SCRIPT_FILE, &script)])?;
     card.set_len(CARD_BYTES)?;
-    card.write_all(&master_boot_record())?;
-    card.seek(SeekFrom::Start(u64::from(FIRST_SECTOR) * fat::SECTOR as u64))?;
-    card.write_all(&fat::volume(b"FLEDERMAUS ", b"BOOT    SCR", &script::image(BOOT_COMMANDS)))
-}
-
-/// A partition table with the one partition, marked bootable: U-Boot looks for its script there.
-fn master_boot_record() -> [u8; 512] {
-    /// CHS fields say "see LBA".
-    const NO_CHS: [u8; 3] = [0xfe, 0xff, 0xff];
-    let mut sector = [0; 512];
-    let entry = &mut sector[446..462];
-    entry[0] = 0x80;
-    entry[1..4].copy_from_slice(&NO_CHS);
-    entry[4] = TYPE_FAT16_LBA;
-    entry[5..8].copy_from_slice(&NO_CHS);
-    entry[8..12].copy_from_slice(&FIRST_SECTOR.to_le_bytes());
-    entry[12..16].copy_from_slice(&fat::SECTORS.to_le_bytes());
-    sector[510..].copy_from_slice(&[0x55, 0xaa]);
-    sector
+    card.write_all(&mbr::sector(SECTORS))?;
+    card.seek(SeekFrom::Start(u64::from(mbr::FIRST_SECTOR) * fat::SECTOR as u64))?;
+    Ok(card.write_all(&volume)?)
 }
 
 #[cfg(test)]
@@ -82,7 +66,7 @@ mod tests {
         let metadata = card.metadata().expect("metadata");
         assert_eq!((metadata.len(), metadata.nlink()), (CARD_BYTES, 0));
         assert!(metadata.blocks() * 512 < 4 << 20, "{} blocks", metadata.blocks());
-        let sector = master_boot_record();
+        let sector = mbr::sector(SECTORS);
         assert_eq!(sector[510..], [0x55, 0xaa]);
         assert_eq!(u32::from_le_bytes(sector[454..458].try_into().expect("four")), 2_048);
     }

@@ -20,12 +20,10 @@ mod board;
 mod card;
 mod configuration;
 pub mod console;
-mod fat;
 mod fetch;
 mod head;
 mod namespaces;
 mod qmp;
-mod script;
 
 pub use control::Power;
 pub use lab::Lab;

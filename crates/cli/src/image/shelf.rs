@@ -6,8 +6,8 @@ use anyhow::{Context, bail};
 use image::shelf::{self, Difference, Image, Share, SweepOptions};
 use serde_json::json;
 
-use super::steps::Steps;
 use super::tables::{self, megabytes};
+use crate::steps::Steps;
 use crate::table;
 
 /// How many changed files a person is shown; `--json` has them all.

@@ -45,6 +45,7 @@ fn a_lock_is_read_as_it_was_written() {
     let recipe = recipe("packages = [\"htop\"]\n[firmware]\npackage = \"raspi-firmware\"\n");
     let mut lock = lock(&recipe);
     lock.packages.push(pinned("raspi-firmware", Part::Firmware));
+    lock.packages.push(pinned("u-boot-rpi", Part::Card));
     lock.packages.sort_by(|one, other| one.name.cmp(&other.name));
     let folder = tempfile::tempdir().expect("a folder");
     let path = path_of(&folder.path().join("image.toml"));
@@ -53,6 +54,10 @@ fn a_lock_is_read_as_it_was_written() {
     assert_eq!(super::read(&path).expect("readable").as_ref(), Some(&lock));
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
     fit::check(&lock, &path, &recipe).expect("it serves");
+    assert!(
+        lock.of_image().all(|package| package.name != "u-boot-rpi"),
+        "a card's loader is not the image's"
+    );
 }
 
 #[test]

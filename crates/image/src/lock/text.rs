@@ -31,7 +31,9 @@ impl Lock {
             wishes: wishes(&mut reader, &top),
             packages: packages(&mut reader, &top),
         };
-        for (part, count) in [(Part::Kernel, 1..=1), (Part::Lab, 0..=1), (Part::Firmware, 0..=1)] {
+        for (part, count) in
+            [(Part::Kernel, 1..=1), (Part::Lab, 0..=1), (Part::Firmware, 0..=1), (Part::Card, 0..=1)]
+        {
             if !count.contains(&lock.of(part).count()) {
                 reader.mistake(
                     1,

@@ -24,6 +24,14 @@ pub(crate) fn deb_of(name: &str, own: &[u8]) -> Vec<u8> {
                 .push(("./usr/lib/modules/6.1/modules.builtin".into(), b"kernel/fs/ext4/ext4.ko\n".to_vec()));
         }
         "u-boot-qemu" => files.push(("./usr/lib/u-boot/qemu_arm64/u-boot.bin".into(), own.to_vec())),
+        "u-boot-rpi" => {
+            let boards = ["rpi_3", "rpi_4", "rpi_arm64"].into_iter();
+            files.extend(boards.map(|board| (format!("./usr/lib/u-boot/{board}/u-boot.bin"), own.to_vec())));
+        }
+        "raspi-firmware" => {
+            let names = ["bootcode.bin", "start.elf", "fixup.dat", "start4.elf", "fixup4.dat"].into_iter();
+            files.extend(names.map(|file| (format!("./usr/lib/raspi-firmware/{file}"), own.to_vec())));
+        }
         _ => files.push((format!("./usr/bin/{name}"), own.repeat(10_000))),
     }
     ar(&[("debian-binary", b"2.0\n"), ("data.tar", &tar(&files))])

@@ -163,7 +163,7 @@ pub(crate) struct Stock {
 fn stock(content: &dyn Fn(&str) -> Vec<u8>) -> Vec<Stock> {
     let of = |component, name| Stock { component, name, version: "1".to_owned(), content: content(name) };
     let main = PACKAGES.into_iter().map(|name| of("main", name));
-    main.chain([of("non-free-firmware", "raspi-firmware")]).collect()
+    main.chain([of("main", "u-boot-rpi"), of("non-free-firmware", "raspi-firmware")]).collect()
 }
 
 pub(crate) fn key() -> SignedSecretKey {

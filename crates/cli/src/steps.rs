@@ -6,12 +6,12 @@ use image::Progress;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Shows the kitchen's steps on standard error.
-pub(super) struct Steps {
+pub(crate) struct Steps {
     bar: Option<ProgressBar>,
 }
 
 impl Steps {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let style =
             ProgressStyle::with_template("{prefix:28} {bar:30} {bytes:>10} of {total_bytes} {bytes_per_sec}");
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -19,7 +19,7 @@ impl Steps {
         Self { bar }
     }
 
-    pub(super) fn end(self) {
+    pub(crate) fn end(self) {
         if let Some(bar) = self.bar {
             bar.finish_and_clear();
         }

@@ -1,4 +1,7 @@
 //! U-Boot's legacy image format around a script: what `mkimage -T script` makes. Writes only.
+//!
+//! The header is `struct legacy_img_hdr` of U-Boot's include/image.h (64 bytes, big-endian); a script's data begins with
+//! a list of sizes that a zero ends (`IH_TYPE_SCRIPT` there).
 
 const MAGIC: u32 = 0x2705_1956;
 const OS_LINUX: u8 = 5;
@@ -8,7 +11,7 @@ const COMPRESSION_NONE: u8 = 0;
 const HEADER: usize = 64;
 
 /// A boot script that U-Boot's `source` accepts. Made without a time stamp: two are the same bytes.
-pub(crate) fn image(commands: &str) -> Vec<u8> {
+pub fn image(commands: &str) -> Vec<u8> {
     let mut data = Vec::from((commands.len() as u32).to_be_bytes());
     data.extend([0; 4]); // ends the list of the parts' sizes
     data.extend(commands.as_bytes());
