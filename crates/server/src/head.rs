@@ -116,16 +116,21 @@ impl Head {
         // Beside another server's DHCP nobody told us whose address it is: the kernel knows, as the client just spoke.
         let neighbour = if self.is_beside_another { neighbour::of(client) } else { None };
         let name = path.clone();
-        let ours = self.ask(move |state| {
+        let asked = netboot::firmware::asked(&name);
+        // A token is a promise, be it written by this job or by one before. A kernel need not stand behind others' tokens
+        // on a slow disk: lwIP waits 1 s.
+        let promises = asked.as_ref().is_some_and(|asked| asked.file == netboot::firmware::File::CommandLine);
+        let look = move |state: &mut State| {
             if let Some(mac) = neighbour {
                 state.meet(mac, client);
             }
-            let served = match netboot::firmware::asked(&name) {
+            let served = match asked {
                 Some(asked) => state.firmware_file(asked, client),
                 None => state.boot_file(&name, client).map(Served::Held),
             };
             (served, state.pace(client))
-        });
+        };
+        let ours = self.put(look, if promises { std::convert::identity } else { Job::hint });
         let (served, pace) = ours.await?;
         let file = match served {
             Some(Served::Held(file)) => Some(file),

@@ -22,8 +22,9 @@ use crate::store::{Store, Write};
 
 /// The most jobs of one turn.
 const TURN_LIMIT: usize = 256;
-/// The most turns that wait for the disk; with more, the state waits too.
-const TURNS_LIMIT: usize = 64;
+/// The most turns that wait for the disk; with more, the state waits too. A disk that takes a second for a flush must not
+/// hold up what promises nothing.
+const TURNS_LIMIT: usize = 4_096;
 
 /// With so many turns at once there is a crowd, and the disk's next flush is for all that come within a moment.
 const CROWD: usize = 2;

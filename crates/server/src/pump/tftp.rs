@@ -67,6 +67,8 @@ pub(crate) fn bind(interface: &str, address: Ipv4Addr) -> anyhow::Result<Server>
 
 fn bind_port(interface: &str, address: SocketAddrV4) -> anyhow::Result<Server> {
     let requests = open_udp(interface, address, &SERVICE)?;
+    // U-Boot with lwIP asks once: no request of a hall that starts at once may be lost here.
+    enlarge_buffer(&requests, SOCKET_BUFFER_BYTES)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_LIMIT);
     let port = || {
         let transfers = open_udp(interface, SocketAddrV4::new(*address.ip(), 0), &SERVICE)?;

@@ -37,7 +37,7 @@ pub(super) fn rom(post: &Post, mac: Mac, limit: Instant) -> Result<Lease, Setbac
     let replies = post.listen(mac);
     for _ in 0..ROM_TRIES {
         let asked = Instant::now();
-        if let Some(offer) = discover(post, mac, &replies, asked + ROM_WAIT)? {
+        if let Some(offer) = discover(post, mac, &replies, ROM_WAIT)? {
             let too_soon = asked.elapsed() < ROM_SLOWNESS;
             return if too_soon { Err(Setback::LockedUp) } else { Ok(offer.lease.taken()?) };
         }
@@ -55,21 +55,23 @@ pub(super) fn rom(post: &Post, mac: Mac, limit: Instant) -> Result<Lease, Setbac
 pub(super) fn bootcode(post: &Post, mac: Mac, limit: Instant) -> Result<Lease, String> {
     let replies = post.listen(mac);
     while Instant::now() < limit {
-        if let Some(offer) = discover(post, mac, &replies, Instant::now() + ROM_WAIT)? {
+        if let Some(offer) = discover(post, mac, &replies, ROM_WAIT)? {
             return offer.lease.taken();
         }
     }
     Err("no DHCP server answered bootcode.bin".to_owned())
 }
 
-/// Sends a DISCOVER and waits for an OFFER with the words that a Pi 3 looks for.
+/// Sends a DISCOVER and waits so long for an OFFER with the words that a Pi 3 looks for. The wait counts from when it is
+/// sent: a thousand clients on one machine have to wait for the processor too.
 fn discover(
     post: &Post,
     mac: Mac,
     replies: &Receiver<Reply>,
-    until: Instant,
+    wait: Duration,
 ) -> Result<Option<Reply>, String> {
     post.send(&frame(DISCOVER, ROM_XID, mac, &options([0x44; 16])))?;
+    let until = Instant::now() + wait;
     while let Some(offer) = hear(replies, OFFER, until) {
         if offer.pi_boot {
             return Ok(Some(offer));
