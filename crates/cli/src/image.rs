@@ -14,6 +14,7 @@ use crate::table;
 
 mod shelf;
 mod steps;
+mod store;
 mod tables;
 
 use steps::Steps;
@@ -59,6 +60,8 @@ pub(crate) fn run(command: &Image, surroundings: &Surroundings, json: bool) -> a
             };
             shelf::gc(&options, *yes, json)
         }
+        Image::Push { image, to } => store::push(&chosen(image, surroundings), to, surroundings, json),
+        Image::Pull { from, out } => store::pull(from, out, surroundings, json),
         Image::Export { image, out } => shelf::export(&chosen(image, surroundings), out, json),
     }
 }

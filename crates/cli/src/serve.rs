@@ -4,6 +4,7 @@ use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::Serve;
+use crate::surroundings::Surroundings;
 
 /// What is logged when `RUST_LOG` says nothing: what an operator would tell a colleague.
 const LOG_FILTER: &str = "info,sqlx=warn";
@@ -12,10 +13,10 @@ const LOG_FILTER: &str = "info,sqlx=warn";
 ///
 /// # Errors
 /// The configuration is wrong, or a socket cannot be had.
-pub(crate) fn run(arguments: &Serve) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &Serve, surroundings: &Surroundings) -> anyhow::Result<()> {
     log();
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
-    runtime.block_on(server::serve(arguments.options()))
+    runtime.block_on(server::serve(arguments.options(&surroundings.access)))
 }
 
 fn log() {

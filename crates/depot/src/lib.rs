@@ -17,7 +17,7 @@ mod store;
 
 pub use access::{Access, BadPlace, Key, Place};
 pub use fault::Fault;
-pub use pull::{Cached, cached, pull};
+pub use pull::{Cached, cached, look, pull};
 pub use push::{Pushed, push};
 
 /// How much of how much is done, in bytes.

@@ -47,6 +47,14 @@ pub fn pull(place: &Place, access: &Access, folder: &Path, told: Told) -> Result
     Ok(id_of(&sums))
 }
 
+/// What names the image at a place. Fetches none of it.
+///
+/// # Errors
+/// A [`Fault`] of the store.
+pub fn look(place: &Place, access: &Access) -> Result<Digest> {
+    Ok(id_of(&contents(&Store::new(place, access, Timestamp::now)?, place)?))
+}
+
 /// The image at a place, in a folder of `cache`. If the store cannot be reached, the one that was fetched last: a head
 /// has to come up after a power cut, whoever else does.
 ///

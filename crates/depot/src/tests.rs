@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use self::server::{BUCKET, KEY, SECRET, Server};
 use self::wire::Wire;
 use crate::push::push_at;
-use crate::{Access, Fault, Key, Place, Pushed, cached, pull, push};
+use crate::{Access, Fault, Key, Place, Pushed, cached, look, pull, push};
 
 const MIB: usize = 1024 * 1024;
 /// A system image of three parts.
@@ -127,7 +127,7 @@ fn an_image_goes_up_and_comes_down() {
     let all = (SYSTEM_BYTES + MIB + 1100) as u64;
     assert_eq!((first.sent_bytes, first.kept_bytes, last), (all, 0, (all, all)));
     let id = pull(&place(), &access, &house.path("down"), &mut |_, _| {}).expect("pulled");
-    assert_eq!(id, first.id);
+    assert_eq!((id, look(&place(), &access).expect("there")), (first.id, first.id));
     assert_eq!(contents(&house.path("down")), contents(&house.image()));
 
     let again = house.push(&access).expect("pushed");
