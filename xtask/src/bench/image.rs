@@ -13,7 +13,7 @@ use anyhow::{Context, bail, ensure};
 /// The row's name.
 pub(super) const NAME: &str = "image";
 /// The level of our system image (`DATA` in crates/image/src/squashfs.rs).
-const LEVEL: &str = "12";
+const LEVEL: &str = "10";
 /// Fields of a control file that ask for other packages, or say that a package is part of every system.
 const RELATIONS: [&str; 11] = [
     "Depends",
