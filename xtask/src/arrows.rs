@@ -5,14 +5,15 @@ use anyhow::Context;
 use crate::Finding;
 
 /// Each room, and the rooms it may depend on.
-const ARROWS: [(&str, &[&str]); 9] = [
+const ARROWS: [(&str, &[&str]); 10] = [
     ("cluster", &[]),
     ("netboot", &["cluster"]),
-    ("server", &["cluster", "netboot"]),
+    ("depot", &["cluster"]),
+    ("server", &["cluster", "netboot", "depot"]),
     ("image", &["cluster"]),
     // Of `server` and `image` one module each: `DOORS`.
     ("lab", &["cluster", "server", "image"]),
-    ("cli", &["cluster", "server", "image", "lab"]),
+    ("cli", &["cluster", "server", "image", "depot", "lab"]),
     ("init", &["cluster"]),
     ("agent", &["cluster"]),
     ("xtask", &[]),

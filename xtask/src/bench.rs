@@ -1,9 +1,10 @@
 //! `cargo xtask bench ROW…`: fledermaus and the servers that people use today, in turn, under the same load, in one run.
 //!
 //! Needs root (network namespaces of its own, veth between), `make image`, and the peers' Debian packages; a program that
-//! is missing is named. Ratios travel between machines, absolute figures do not.
+//! is missing is named. `image` is no server: see its module. Ratios travel between machines, absolute figures do not.
 
 mod ground;
+mod image;
 mod rows;
 
 use std::time::Duration;
@@ -44,13 +45,17 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let json = arguments.iter().any(|argument| argument == "--json");
     let names: Vec<&String> = arguments.iter().filter(|argument| *argument != "--json").collect();
     let all = rows::all();
-    if let Some(unknown) = names.iter().find(|name| !all.iter().any(|row| row.name == name.as_str())) {
-        let mut known: Vec<&str> = all.iter().map(|row| row.name).collect();
-        known.dedup();
+    let mut known: Vec<&str> = all.iter().map(|row| row.name).chain([image::NAME]).collect();
+    known.dedup();
+    if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("there is no row `{unknown}`: write one of {}, or none for all", known.join(", "));
     }
-    let wanted = all.iter().filter(|row| names.is_empty() || names.iter().any(|name| *name == row.name));
-    if !json {
+    let is_wanted = |row: &str| names.is_empty() || names.iter().any(|name| *name == row);
+    if is_wanted(image::NAME) {
+        image::run(ROUNDS, json).context("row image")?;
+    }
+    let mut wanted = all.iter().filter(|row| is_wanted(row.name)).peekable();
+    if !json && wanted.peek().is_some() {
         println!(
             "{:<22} {:<10} {:>12} {:>7}  {:<16} {:>10} {:>8}",
             "row", "server", "rate", "ratio", "unit", "CPU s", "MiB"

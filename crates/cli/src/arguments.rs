@@ -100,12 +100,13 @@ pub(crate) struct Serve {
 
 impl Serve {
     /// What the server takes.
-    pub(crate) fn options(&self) -> server::Options {
+    pub(crate) fn options(&self, access: &depot::Access) -> server::Options {
         server::Options {
             config: self.config.clone(),
             interface: self.interface.clone(),
             state_dir: self.state_dir.clone(),
             image_dir: self.image_dir.clone(),
+            access: access.clone(),
         }
     }
 }

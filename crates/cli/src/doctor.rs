@@ -6,20 +6,21 @@ use anyhow::{Context, bail};
 use server::doctor::{Finding, Verdict, examine};
 
 use crate::arguments::Serve;
+use crate::surroundings::Surroundings;
 use crate::table;
 
 /// Looks at everything and prints it.
 ///
 /// # Errors
 /// Something is bad.
-pub(crate) fn run(arguments: &Serve, json: bool) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &Serve, surroundings: &Surroundings, json: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("starting the runtime")?;
     if !json && std::io::stderr().is_terminal() {
         eprintln!("looking; other DHCP servers are given four seconds to answer");
     }
     let mut findings = Vec::new();
     let mut printed = Ok(());
-    runtime.block_on(examine(&arguments.options(), |finding| {
+    runtime.block_on(examine(&arguments.options(&surroundings.access), |finding| {
         if !json && printed.is_ok() {
             printed = print(&finding);
         }

@@ -14,6 +14,7 @@ use crate::surroundings::Surroundings;
 use crate::table;
 
 mod shelf;
+mod store;
 mod tables;
 
 /// The recipe when none is named: the one of the working directory.
@@ -57,6 +58,8 @@ pub(crate) fn run(command: &Image, surroundings: &Surroundings, json: bool) -> a
             };
             shelf::gc(&options, *yes, json)
         }
+        Image::Push { image, to } => store::push(&chosen(image, surroundings), to, surroundings, json),
+        Image::Pull { from, out } => store::pull(from, out, surroundings, json),
         Image::Export { image, out } => shelf::export(&chosen(image, surroundings), out, json),
     }
 }

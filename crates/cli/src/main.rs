@@ -51,8 +51,8 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> anyhow::Result<()>
     let json = arguments.json;
     let head = || head::choose(&arguments.head, surroundings);
     match &arguments.command {
-        Command::Serve(serve) => serve::run(serve),
-        Command::Doctor(serve) => doctor::run(serve, json),
+        Command::Serve(serve) => serve::run(serve, surroundings),
+        Command::Doctor(serve) => doctor::run(serve, surroundings, json),
         Command::Image(image) => image::run(image, surroundings, json),
         Command::Card(card) => card::run(card, surroundings, json),
         Command::Node(node) => node::run(node, &head(), json),

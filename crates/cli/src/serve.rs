@@ -4,6 +4,7 @@ use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::Serve;
+use crate::surroundings::Surroundings;
 
 /// What is logged when `RUST_LOG` says nothing: what an operator would tell a colleague.
 const LOG_FILTER: &str = "info,sqlx=warn";
@@ -15,14 +16,14 @@ const NICENESS: i32 = 5;
 ///
 /// # Errors
 /// The configuration is wrong, or a socket cannot be had.
-pub(crate) fn run(arguments: &Serve) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &Serve, surroundings: &Surroundings) -> anyhow::Result<()> {
     log();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .on_thread_start(give_way)
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(server::serve(arguments.options()))
+    runtime.block_on(server::serve(arguments.options(&surroundings.access)))
 }
 
 /// The runtime's threads move system images over TCP, which can wait; DHCP and TFTP have threads of their own and clients

@@ -16,6 +16,8 @@ pub(crate) struct Surroundings {
     pub(crate) socket: Option<PathBuf>,
     /// The command that edits a file.
     pub(crate) editor: String,
+    /// How object stores are asked: the variables of AWS's own tools.
+    pub(crate) access: depot::Access,
     /// This program.
     pub(crate) program: PathBuf,
 }
@@ -34,6 +36,7 @@ impl Surroundings {
             cache: cache_directory().join("fledermaus"),
             socket: directory("FLEDERMAUS_SOCKET"),
             editor: editor.unwrap_or_else(|| "vi".to_owned()),
+            access: depot::Access::from_variables(|name| std::env::var(name).ok()),
             program: std::env::current_exe().context("finding this program's own path")?,
         })
     }

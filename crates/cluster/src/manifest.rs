@@ -7,6 +7,9 @@ use crate::Digest;
 /// The file in an image's directory that holds its [`Manifest`] as JSON.
 pub const MANIFEST_FILE: &str = "manifest.json";
 
+/// The file in an image's directory with the digests of all others, for `sha256sum -c`; its own digest names the image.
+pub const SUMS_FILE: &str = "SHA256SUMS";
+
 /// The folder in an image's directory that holds the files of [`Manifest::firmware`].
 pub const FIRMWARE_FOLDER: &str = "firmware";
 

@@ -48,7 +48,6 @@ mod wishes;
 pub use build::{BuildError, BuildOptions, Built, build};
 pub use cluster::configuration::{Mistake, Mistakes};
 pub use files::{FILES_FILE, FileRecord, Files};
-pub use output::SUMS_FILE;
 pub use progress::{Progress, Silent};
 pub use spdx::SBOM_FILE;
 pub use update::{Change, ChangeKind, Side, UpdateOptions, Updated, update};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use cluster::Digest;
-use cluster::manifest::{Artefact, FIRMWARE_FOLDER, MANIFEST_FILE, Manifest};
+use cluster::manifest::{Artefact, FIRMWARE_FOLDER, MANIFEST_FILE, Manifest, SUMS_FILE};
 
 use crate::download::digest_of;
 use crate::files::FILES_FILE;
@@ -19,8 +19,6 @@ const KEY_FILE: &str = "build-key";
 pub(crate) const DRAFT: &str = ".image-";
 /// How the name of an image's predecessor ends, which is kept to compare with and to go back to.
 pub(crate) const PREVIOUS: &str = ".previous";
-/// The file with the digests of all others, for `sha256sum -c`; its own digest names the image.
-pub const SUMS_FILE: &str = "SHA256SUMS";
 
 /// The manifest of the image in `out` if it was made of the inputs with this key and is whole.
 pub(crate) fn unchanged(out: &Path, key: Digest) -> Option<Manifest> {

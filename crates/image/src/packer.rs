@@ -8,14 +8,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use cluster::Digest;
+use libdeflater::{CompressionLvl, Compressor};
 use sha2::{Digest as _, Sha256};
 
 use crate::progress::Progress;
 
 /// The most bytes that are remembered; an image of 58 MB fills 72 MB.
 const FOLDER_BYTES_LIMIT: u64 = 256 * 1024 * 1024;
+/// libdeflate's level. A kernel of 37.7 MB becomes 13.54 MB in 1.3 s at level 9, 13.12 MB in 3.5 s at 10, 13.10 MB in
+/// 6.0 s at 12; zlib's best is 13.68 MB in 5.8 s. It crosses the wire at every boot, block by block.
+const GZIP_LEVEL: i32 = 10;
 /// The libraries that pack, by their versions: another one may pack otherwise, and what one cache remembers must be
 /// what another machine would make.
 const LIBRARIES: &str = include_str!("../../../Cargo.lock");
@@ -25,7 +29,7 @@ const LIBRARIES: &str = include_str!("../../../Cargo.lock");
 pub(crate) enum Method {
     /// Zstandard of that level.
     Zstd(i32),
-    /// gzip, as small as it gets.
+    /// gzip, smaller than zlib makes it.
     Gzip,
 }
 
@@ -34,9 +38,13 @@ impl Method {
         match self {
             Self::Zstd(level) => zstd::bulk::compress(content, level).context("packing with zstd"),
             Self::Gzip => {
-                let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-                packer.write_all(content).context("packing with gzip")?;
-                packer.finish().context("packing with gzip")
+                let level = CompressionLvl::new(GZIP_LEVEL)
+                    .map_err(|_| anyhow!("libdeflate has no level {GZIP_LEVEL}"))?;
+                let mut packer = Compressor::new(level);
+                let mut packed = vec![0; packer.gzip_compress_bound(content.len())];
+                let bytes = packer.gzip_compress(content, &mut packed).context("packing with gzip")?;
+                packed.truncate(bytes);
+                Ok(packed)
             }
         }
     }

@@ -8,12 +8,12 @@ use std::time::UNIX_EPOCH;
 
 use anyhow::{Context, Result};
 use cluster::Digest;
-use cluster::manifest::{MANIFEST_FILE, Manifest};
+use cluster::manifest::{MANIFEST_FILE, Manifest, SUMS_FILE};
 use serde::Serialize;
 
 use crate::download::digest_of;
 use crate::files::{FILES_FILE, Files};
-use crate::output::{SUMS_FILE, files_below};
+use crate::output::files_below;
 
 mod difference;
 mod export;

@@ -1,6 +1,7 @@
 //! The image that is served: checked once at start, the small files held in memory, the others open.
 
 mod firmware;
+mod source;
 
 use std::fs::File;
 use std::io;
@@ -16,6 +17,7 @@ use sha2::{Digest as _, Sha256};
 pub(crate) use self::firmware::Firmware;
 #[cfg(test)]
 pub(crate) use self::firmware::tests::firmware;
+pub(crate) use self::source::Source;
 
 /// The largest kernel or initramfs that is held in memory, in bytes.
 const MEMORY_LIMIT: u64 = 256 * 1024 * 1024;

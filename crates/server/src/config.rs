@@ -1,12 +1,13 @@
 //! `cluster.toml`: text → checked settings. Every mistake is reported at once; the head sees only settings.
 
 mod boot;
+mod image;
 mod network;
 mod subnets;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context;
 pub use cluster::configuration::{Mistake, Mistakes};
@@ -18,6 +19,7 @@ use netboot::dhcp;
 use self::boot::Boot;
 pub(crate) use self::network::{Network, Placed, Resolved};
 use self::subnets::PlacedSubnet;
+use crate::artefacts::Source;
 use crate::user_data::Library;
 
 /// Names that the zone gives to something else.
@@ -66,7 +68,7 @@ pub(crate) struct Settings {
     pub(crate) network: Network,
     /// The networks behind relays.
     pub(crate) subnets: Vec<PlacedSubnet>,
-    pub(crate) image_dir: PathBuf,
+    pub(crate) image: Source,
     pub(crate) boot: Boot,
     pub(crate) user_data: Library,
     pub(crate) managers: usize,
@@ -87,7 +89,7 @@ pub(crate) fn read(
     let mut reader = Reader::new(file, &text);
     let mut settings = settings(&mut reader);
     if let Some(image_dir) = image_dir {
-        settings.image_dir = image_dir.to_owned();
+        settings.image = Source::Directory(image_dir.to_owned());
     }
     settings.check_user_data(&mut reader);
     let found = settings.find_network(&mut reader, interface);
@@ -111,14 +113,12 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Settings, Mistakes> {
 fn settings(reader: &mut Reader) -> Settings {
     let top =
         reader.top(&["name", "domain", "network", "subnet", "image", "boot", "user_data", "swarm", "node"]);
-    let image = reader.table(&top, "image", &["dir"]);
-    let image_dir = reader.text(&image, "dir").map_or("image".to_owned(), |dir| dir.name);
     Settings {
         name: reader.parsed::<NodeName>(&top, "name").map_or("fledermaus".to_owned(), String::from),
         domain: domain(reader, &top),
         network: network::read(reader, &top),
         subnets: subnets::read(reader, &top),
-        image_dir: reader.folder().join(image_dir),
+        image: image::read(reader, &top),
         boot: boot::read(reader, &top),
         user_data: library(reader, &top),
         managers: managers(reader, &top),

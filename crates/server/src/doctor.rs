@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::Options;
-use crate::artefacts::Image;
+use crate::artefacts::{Image, Source};
 use crate::client::SOCKET;
 use crate::config::{self, Resolved, Settings};
 use crate::pump::prober::Prober;
@@ -60,7 +60,7 @@ pub async fn examine(options: &Options, mut tell: impl FnMut(Finding)) {
     told(vec![others(&settings, &network).await]);
     told(vec![machine::clock()]);
     told(machine::disk(&options.state_dir));
-    told(vec![image(&settings)]);
+    told(vec![image(&settings, &options.access).await]);
 }
 
 /// Whether what is served can be bound, or a head has it already.
@@ -127,8 +127,22 @@ async fn others(settings: &Settings, network: &Resolved) -> Finding {
     }
 }
 
-fn image(settings: &Settings) -> Finding {
-    match Image::open(&settings.image_dir) {
+async fn image(settings: &Settings, access: &depot::Access) -> Finding {
+    let source = settings.image.clone();
+    let directory = match source.clone() {
+        Source::Directory(directory) => directory,
+        Source::Store { place, .. } => {
+            let access = source.access(access);
+            let asked = tokio::task::spawn_blocking(move || (depot::look(&place, &access), place));
+            return match asked.await {
+                Ok((Ok(id), place)) => good("image", format!("{place} has the image {id}")),
+                // The sentence says what to do.
+                Ok((Err(error), _)) => bad("image", format!("{error:#}"), ""),
+                Err(error) => bad("image", format!("asking the store: {error}"), ""),
+            };
+        }
+    };
+    match Image::open(&directory) {
         Ok(image) => {
             good("image", format!("{} is whole ({} MB)", image.system_sha256, image.system_bytes / 1_000_000))
         }

@@ -24,6 +24,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::artefacts::Image;
+use crate::config::Settings;
 use crate::head::Head;
 use crate::store::Store;
 use crate::thread::Thread;
@@ -42,6 +43,8 @@ pub struct Options {
     pub state_dir: PathBuf,
     /// The image to serve; the configuration's if absent.
     pub image_dir: Option<PathBuf>,
+    /// How object stores are asked, if the image is in one.
+    pub access: depot::Access,
 }
 
 /// Serves the cluster until SIGTERM or SIGINT.
@@ -53,13 +56,13 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
     raise_open_files();
     let (settings, network) =
         config::read(&options.config, options.interface.as_deref(), options.image_dir.as_deref())?;
-    let image = Image::open(&settings.image_dir)?;
     // Leases and user data's rights are nobody else's business.
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&options.state_dir)
         .with_context(|| format!("making the state directory {}", options.state_dir.display()))?;
+    let image = open_image(&settings, &options).await?;
     let store = Store::open(&options.state_dir).await?;
 
     let told = settings.dhcp(&network);
@@ -90,6 +93,13 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     }
+}
+
+async fn open_image(settings: &Settings, options: &Options) -> anyhow::Result<Image> {
+    let (source, access) = (settings.image.clone(), options.access.clone());
+    let state_dir = options.state_dir.clone();
+    let opened = tokio::task::spawn_blocking(move || source.open(&access, &state_dir));
+    opened.await.context("opening the image")?
 }
 
 /// A transfer and a connection of every node are open at the same time; many systems begin with 1,024 for a process,

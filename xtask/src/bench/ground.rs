@@ -101,7 +101,7 @@ impl Ground {
 
     fn inside(&self, namespace: &str, command: &[String]) -> anyhow::Result<Command> {
         let (program, arguments) = command.split_first().context("a command has a program")?;
-        require(program)?;
+        require(program, package_of(program))?;
         let mut inside = Command::new("ip");
         inside.args(["netns", "exec", namespace, program]).args(arguments);
         Ok(inside)
@@ -146,14 +146,18 @@ impl Drop for Server {
 }
 
 /// Which Debian package has a program that a row needs.
-fn require(program: &str) -> anyhow::Result<()> {
-    let package = match program {
+fn package_of(program: &str) -> &str {
+    match program {
         "kea-dhcp4" => "kea-dhcp4-server",
         "perfdhcp" => "kea-admin",
         "dnsmasq" => "dnsmasq-base",
         "dig" => "bind9-dnsutils",
         other => other,
-    };
+    }
+}
+
+/// Says which Debian package to install if a program is missing.
+pub(super) fn require(program: &str, package: &str) -> anyhow::Result<()> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let found =
         program.contains('/') || std::env::split_paths(&path).any(|folder| folder.join(program).is_file());

@@ -253,7 +253,7 @@ fn root() -> PathBuf {
 }
 
 /// The image that `make image` made.
-fn image() -> PathBuf {
+pub(super) fn image() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_default()).join(".cache");
     std::env::var_os("FLEDERMAUS_IMAGE")

@@ -77,6 +77,33 @@ pub(crate) enum Image {
         #[arg(long, value_name = "FILE")]
         recipe: Option<PathBuf>,
     },
+    /// Put an image into an object store that speaks S3
+    ///
+    /// Credentials and store are those of the usual variables: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+    /// AWS_SESSION_TOKEN, AWS_ENDPOINT_URL, AWS_REGION. What is there already is not sent again, and a push that was
+    /// broken off goes on where it was.
+    #[command(
+        after_help = "Example:\n  AWS_ENDPOINT_URL=http://10.0.0.5:9000 fledermaus image push --to s3://images/lab"
+    )]
+    Push {
+        #[command(flatten)]
+        image: ImageChoice,
+        /// Where it goes: s3://bucket/prefix. One prefix is one image; the head takes it by `url` in [image]
+        #[arg(long, value_name = "URL")]
+        to: depot::Place,
+    },
+    /// Fetch an image from an object store, verified by its digests
+    ///
+    /// Takes the same variables as `image push`. One that was broken off goes on where it was.
+    #[command(after_help = "Example:\n  fledermaus image pull s3://images/lab --out image/")]
+    Pull {
+        /// Where it is: s3://bucket/prefix
+        #[arg(value_name = "URL")]
+        from: depot::Place,
+        /// Directory of the image; must not be there yet
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
     /// Write all files of an image to one tar archive
     #[command(after_help = "Example:\n  fledermaus image export --out image.tar && tar -tf image.tar")]
     Export {

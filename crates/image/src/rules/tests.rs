@@ -15,6 +15,8 @@ fn root() -> Tree {
     root.put_file("usr/share/ca-certificates/mozilla/B.crt", 0o644, *b"B\n");
     root.put_file("usr/share/doc/x/copyright", 0o644, *b"terms");
     root.put_file("usr/share/doc/x/changelog.gz", 0o644, *b"long");
+    root.put_file("usr/share/common-licenses/GPL-2", 0o644, *b"the terms");
+    root.put_file("usr/share/base-files/motd", 0o644, *b"long");
     root.put_file("usr/bin/ctr", 0o755, *b"big");
     apply(&mut root, "house", "trixie").expect("complete");
     root
@@ -62,6 +64,7 @@ fn certificates_become_one_file() {
 fn what_no_node_needs_is_dropped() {
     let root = root();
     assert!(!root.has("usr/share/doc/x/changelog.gz") && root.has("usr/share/doc/x/copyright"));
+    assert!(!root.has("usr/share/base-files/motd") && root.has("usr/share/common-licenses/GPL-2"));
     assert!(!root.has("usr/bin/ctr"));
     assert!(is_dropped("usr/sbin/iptables-legacy-save") && !is_dropped("usr/sbin/iptables-nft"));
     assert!(is_or_below("a/bc/d", "a/b*") && !is_or_below("a/c", "a/b*") && !is_or_below("ab", "a"));

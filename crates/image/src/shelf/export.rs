@@ -10,8 +10,8 @@ use cluster::Digest;
 use sha2::{Digest as _, Sha256};
 
 use super::{Image, verify};
-use crate::output::SUMS_FILE;
 use crate::progress::Progress;
+use cluster::manifest::SUMS_FILE;
 
 /// A file that would have been overwritten was named (exit code 2).
 #[derive(Debug, thiserror::Error)]

@@ -5,12 +5,12 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use cluster::Digest;
-use cluster::manifest::FIRMWARE_FOLDER;
+use cluster::manifest::{FIRMWARE_FOLDER, SUMS_FILE};
 use serde::Serialize;
 
 use super::Image;
 use crate::download::digest_of;
-use crate::output::{SUMS_FILE, files_below};
+use crate::output::files_below;
 
 /// What looking at an image's files gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -30,6 +30,29 @@ fn times_are_those_of_the_calendar() {
     assert_eq!(timestamp(1_757_153_971), "2025-09-06T10:19:31Z");
 }
 
+/// Two images with other firmware had the same namespace.
+#[test]
+fn each_file_of_the_image_changes_the_namespace() {
+    let artefact =
+        |file: &str, byte| Artefact { file: file.to_owned(), bytes: 1, sha256: Digest([byte; 32]) };
+    let manifest = Manifest {
+        name: "house".to_owned(),
+        kernel_version: "6.1".to_owned(),
+        kernel: artefact("kernel", 3),
+        initramfs: artefact("initramfs", 3),
+        system: artefact("system.squashfs", 3),
+        lab_uboot: Some(artefact("lab-u-boot.bin", 3)),
+        firmware: vec![artefact("start.elf", 3)],
+        packages: Vec::new(),
+    };
+    let mut other = manifest.clone();
+    other.firmware[0].sha256 = Digest([4; 32]);
+    assert_ne!(namespace(&manifest), namespace(&other));
+    other = Manifest { lab_uboot: None, ..manifest.clone() };
+    assert_ne!(namespace(&manifest), namespace(&other));
+    assert_eq!(namespace(&manifest), namespace(&manifest.clone()));
+}
+
 #[test]
 fn debian_s_names_become_expressions() {
     assert_eq!(declared("GPL-2+ or Expat").0, "(GPL-2.0-or-later OR MIT)");

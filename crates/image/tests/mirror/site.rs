@@ -18,7 +18,8 @@ use crate::packages;
 const FIRST_DAY: &str = "Sat, 06 Sep 2025 10:19:31";
 const NEXT_DAY: &str = "Sun, 07 Sep 2025 10:19:31";
 /// The packages that every node gets; the mirror has them all, with one line of content each.
-pub(crate) const PACKAGES: [&str; 11] = [
+pub(crate) const PACKAGES: [&str; 12] = [
+    "base-files",
     "docker.io",
     "docker-cli",
     "containerd",

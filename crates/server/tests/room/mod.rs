@@ -145,6 +145,7 @@ impl Room {
             interface: Some("head0".to_owned()),
             state_dir: self.folder().join("state"),
             image_dir: Some(image::write(self.folder())),
+            access: Default::default(),
         };
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
