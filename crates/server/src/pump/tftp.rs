@@ -199,13 +199,10 @@ where
                 if count == 0 {
                     return Ok(());
                 }
-                let now_ms = pump.now_ms();
+                pump.take(&mut asked);
                 for (client, request) in asked.drain(..) {
-                    let path = request.path.clone();
-                    if pump.desk.request(client, request.clone(), now_ms, &mut pump.outbox) == Next::Find {
-                        let found = find(path, *client.ip());
-                        finding.spawn(async move { (client, request, found.await) });
-                    }
+                    let found = find(request.path.clone(), *client.ip());
+                    finding.spawn(async move { (client, request, found.await) });
                 }
                 Ok(())
             }
@@ -262,6 +259,14 @@ impl Pump {
             self.outbox.send(&self.transfers).await;
         }
         Ok(())
+    }
+
+    /// Leaves those requests whose file has to be found.
+    fn take(&mut self, asked: &mut Vec<(SocketAddrV4, Request)>) {
+        let now_ms = self.now_ms();
+        let Self { desk, outbox, .. } = self;
+        asked
+            .retain(|(client, request)| desk.request(*client, request.clone(), now_ms, outbox) == Next::Find);
     }
 
     fn begin(&mut self, client: SocketAddrV4, request: Request, found: Option<(BootFile, Pace)>) {
