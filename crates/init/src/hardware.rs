@@ -14,6 +14,7 @@ use crate::boot::Boot;
 use crate::console::say;
 use crate::modules::Modules;
 use crate::sys;
+use crate::timeline::Timeline;
 
 /// Modules that every node needs, one per line, in order.
 const MODULE_LIST: &str = "/etc/fledermaus/modules";
@@ -23,6 +24,9 @@ const FILE_SYSTEMS: [&str; 3] = ["squashfs", "ext4", "overlay"];
 const COLDPLUG_ROUNDS: usize = 4;
 /// How long the watchdog waits: long enough for the services to start and the agent to take over.
 const WATCHDOG_SECS: i32 = 60;
+/// How long a phase may take without a word before the watchdog is not fed any more, in milliseconds. The longest step without
+/// any is a file system on a slow card: minutes.
+const STILL_LIMIT_MS: u64 = 10 * 60 * 1_000;
 /// How often it is fed.
 const FEED_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -57,7 +61,7 @@ pub(crate) fn mount_kernel_file_systems() -> Result<()> {
 /// # Errors
 /// The module lists cannot be read. A single module that does not load is only said: the phase that
 /// needs it fails with a better reason.
-pub(crate) fn run(_: &mut Boot) -> Result<String> {
+pub(crate) fn run(boot: &mut Boot) -> Result<String> {
     let mut modules = Modules::of_running_kernel()?;
     let list = fs::read_to_string(MODULE_LIST).unwrap_or_default();
     let (later, now): (Vec<String>, Vec<String>) =
@@ -67,7 +71,7 @@ pub(crate) fn run(_: &mut Boot) -> Result<String> {
         coldplug(&mut modules);
         load_all(&mut modules, &later);
     });
-    let watchdog = feed_watchdog();
+    let watchdog = feed_watchdog(boot.timeline.clone());
     let model = fs::read_to_string("/proc/device-tree/model").unwrap_or_default();
     let model = model.trim_end_matches('\0');
     Ok(format!("{model}{}", if watchdog { ", watchdog fed" } else { "" }))
@@ -124,17 +128,21 @@ pub(crate) fn entries(folder: &Path) -> Vec<std::path::PathBuf> {
     paths
 }
 
-/// Feeds the watchdog from a thread if there is one. The thread and the open device end with the exec
+/// Feeds the watchdog from a thread if there is one, until a phase hangs. The thread and the open device end with the exec
 /// of the system's init, without the magic character that would stop the watchdog: the agent goes on.
-fn feed_watchdog() -> bool {
+fn feed_watchdog(timeline: Timeline) -> bool {
     let Ok(mut watchdog) = File::options().write(true).open("/dev/watchdog") else { return false };
     // Some hardware waits shorter than asked for; the kernel then feeds it in between.
     let _ = sys::set_watchdog_timeout(&watchdog, WATCHDOG_SECS);
     thread::spawn(move || {
-        loop {
+        while timeline.still_ms() < STILL_LIMIT_MS {
             let _ = watchdog.write_all(b"\0");
             thread::sleep(FEED_INTERVAL);
         }
+        say("fledermaus: nothing has moved for 10 minutes, the watchdog will restart this node");
+        // The device stays open: whether closing it would stop the watchdog is up to its driver.
+        thread::park();
+        drop(watchdog);
     });
     true
 }

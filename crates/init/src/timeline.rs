@@ -36,6 +36,8 @@ struct Queue {
     /// How many of the first are in a report that is under way.
     under_way: usize,
     stopped: bool,
+    /// When the last event came, in milliseconds since the kernel started.
+    last_ms: u64,
 }
 
 impl Timeline {
@@ -113,8 +115,14 @@ impl Timeline {
         queue.waiting.drain(..).collect()
     }
 
+    /// How long nothing has happened, in milliseconds.
+    pub(crate) fn still_ms(&self) -> u64 {
+        uptime_ms().saturating_sub(self.queue().last_ms)
+    }
+
     fn record(&self, phase: Phase, step: Step, detail: String) {
         let mut queue = self.queue();
+        queue.last_ms = uptime_ms();
         if queue.waiting.len() >= WAITING_LIMIT {
             let oldest_free = queue.under_way;
             queue.waiting.remove(oldest_free);
@@ -162,6 +170,7 @@ mod tests {
     fn an_unanswered_report_keeps_its_events_and_an_answered_one_does_not() {
         let timeline = Timeline::new();
         timeline.started(Phase::Hardware);
+        assert!(timeline.still_ms() < 60_000, "an event just came");
         assert_eq!(timeline.take_some().len(), 1);
         timeline.done(Phase::Hardware, Duration::ZERO, "");
         timeline.settle(false);
