@@ -24,7 +24,7 @@ use netboot::dns::Zone;
 use netboot::tftp::Pace;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::keeper::{Job, Keeper};
+use self::keeper::{Job, Keeper, Wait};
 use self::stack::Stack;
 use self::state::{Served, State};
 use crate::artefacts::Image;
@@ -42,6 +42,19 @@ pub(crate) struct BootFile {
     pub(crate) bytes: Arc<[u8]>,
     /// Whose boot it belongs to, and which phase its transfer is.
     pub(crate) node: Option<(Mac, Phase)>,
+    /// Whether it carries a token that is not on disk yet.
+    pub(crate) is_promise: bool,
+}
+
+impl BootFile {
+    /// A file that promises nothing.
+    pub(crate) fn plain(bytes: Arc<[u8]>, node: Option<(Mac, Phase)>) -> Self {
+        Self { bytes, node, is_promise: false }
+    }
+
+    fn wait(&self) -> Wait {
+        if self.is_promise { Wait::ForDisk } else { Wait::No }
+    }
 }
 
 /// Who a node's user data is for, and where its template lies.
@@ -80,15 +93,20 @@ impl Head {
         Ok((Self { jobs, zone, image, files, is_beside_another }, keeper))
     }
 
-    /// Answers DHCP requests, all of them DISCOVERs or none. What an ACK promises is on disk when this returns. Empty
-    /// only when the head is going down.
+    /// Answers DHCP requests, all of them DISCOVERs or none. What an ACK promises is on disk when this returns, and what
+    /// an OFFER does that is a lease. Empty only when the head is going down.
     pub(crate) async fn dhcp(&self, requests: Vec<Request>) -> Vec<(Request, Answer)> {
-        let promises = requests.iter().any(|request| request.kind != Kind::Discover);
         let answer = move |state: &mut State| {
             let answer = |request: Request| (state.dhcp(&request), request);
-            requests.into_iter().map(answer).map(|(answer, request)| (request, answer)).collect()
+            let answers: Vec<_> =
+                requests.into_iter().map(answer).map(|(answer, request)| (request, answer)).collect();
+            let promises = |(request, answer): &(Request, Answer)| {
+                request.kind != Kind::Discover || answer.change.is_some()
+            };
+            let wait = if answers.iter().any(promises) { Wait::ForDisk } else { Wait::No };
+            (answers, wait)
         };
-        self.put(answer, if promises { std::convert::identity } else { Job::hint }).await.unwrap_or_default()
+        self.put(answer).await.unwrap_or_default()
     }
 
     /// Answers a PXE client that has its address from another server; `None` only when the head is going down.
@@ -117,9 +135,6 @@ impl Head {
         let neighbour = if self.is_beside_another { neighbour::of(client) } else { None };
         let name = path.clone();
         let asked = netboot::firmware::asked(&name);
-        // A token is a promise, be it written by this job or by one before. A kernel need not stand behind others' tokens
-        // on a slow disk: lwIP waits 1 s.
-        let promises = asked.as_ref().is_some_and(|asked| asked.file == netboot::firmware::File::CommandLine);
         let look = move |state: &mut State| {
             if let Some(mac) = neighbour {
                 state.meet(mac, client);
@@ -128,10 +143,13 @@ impl Head {
                 Some(asked) => state.firmware_file(asked, client),
                 None => state.boot_file(&name, client).map(Served::Held),
             };
-            (served, state.pace(client))
+            let wait = match &served {
+                Some(Served::Held(file)) => file.wait(),
+                _ => Wait::No,
+            };
+            ((served, state.pace(client)), wait)
         };
-        let ours = self.put(look, if promises { std::convert::identity } else { Job::hint });
-        let (served, pace) = ours.await?;
+        let (served, pace) = self.put(look).await?;
         let file = match served {
             Some(Served::Held(file)) => Some(file),
             Some(Served::Firmware(name)) => self.firmware(name).await,
@@ -144,7 +162,7 @@ impl Head {
     async fn own_file(&self, path: String) -> Option<BootFile> {
         let files = self.files.clone()?;
         let bytes = tokio::task::spawn_blocking(move || files.read(&path)).await.ok().flatten()?;
-        Some(BootFile { bytes, node: None })
+        Some(BootFile::plain(bytes, None))
     }
 
     /// The operator's own files.
@@ -157,12 +175,13 @@ impl Head {
         let firmware = self.image.firmware.clone();
         let read = tokio::task::spawn_blocking(move || firmware.read(&name)).await.ok()?;
         let read = read.inspect_err(|error| tracing::error!("reading the image's firmware: {error}"));
-        read.ok().flatten().map(|bytes| BootFile { bytes, node: None })
+        read.ok().flatten().map(|bytes| BootFile::plain(bytes, None))
     }
 
     /// Notes how a transfer goes. Does not wait: a note is lost when the head is that busy.
     pub(crate) fn transferred(&self, mac: Mac, phase: Phase, step: Step) {
-        let _ = self.jobs.try_send(Job::new(move |state| state.transferred(mac, phase, step), drop));
+        let _ =
+            self.jobs.try_send(Job::new(move |state| (state.transferred(mac, phase, step), Wait::No), drop));
     }
 
     /// The cluster's names, as of now.
@@ -225,17 +244,15 @@ impl Head {
         &self,
         change: impl FnOnce(&mut State) -> T + Send + 'static,
     ) -> Option<T> {
-        self.put(change, std::convert::identity).await
+        self.put(move |state| (change(state), Wait::ForDisk)).await
     }
 
     async fn put<T: Send + 'static>(
         &self,
-        change: impl FnOnce(&mut State) -> T + Send + 'static,
-        mark: fn(Job) -> Job,
+        change: impl FnOnce(&mut State) -> (T, Wait) + Send + 'static,
     ) -> Option<T> {
         let (sender, answer) = oneshot::channel();
-        let job = mark(Job::new(change, move |value| drop(sender.send(value))));
-        self.jobs.send(job).await.ok()?;
+        self.jobs.send(Job::new(change, move |value| drop(sender.send(value)))).await.ok()?;
         answer.await.ok()
     }
 }

@@ -6,10 +6,11 @@
 //!
 //! While the disk writes, the next jobs change the state already; their answers come after their own transaction. What
 //! changes nothing is answered in its turn too, so that nobody is told of what may yet be lost; except what promises
-//! nothing, such as an OFFER.
+//! nothing, such as an OFFER or a kernel, or what was on disk before: firmware waits a second, an SD card can take two.
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use netboot::dns::Zone;
@@ -34,36 +35,67 @@ const GATHER: Duration = Duration::from_millis(2);
 const NAMES_PAUSE: Duration = Duration::from_millis(50);
 
 /// A change of the state, which ends with an answer.
-pub(super) struct Job {
-    change: Box<dyn FnOnce(&mut State) -> Reply + Send>,
-    /// Whether the answer promises nothing: it need not wait for the disk unless this very job has to write.
-    is_hint: bool,
-}
+pub(super) struct Job(Box<Change>);
 
-/// What is done once the change is on disk.
+type Change = dyn FnOnce(&mut State) -> (Reply, Wait) + Send;
+
+/// What is done once the change is made.
 type Reply = Box<dyn FnOnce() + Send>;
 
+/// What an answer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wait {
+    /// All that the job and those before it have to write.
+    ForDisk,
+    /// Nothing: it promises nothing, or what it promises is on disk.
+    No,
+}
+
 impl Job {
-    /// `change` runs in the state's task; `answer` has what it returned, when it is on disk.
+    /// `change` runs in the state's task; `answer` has what it returned, when that may be told.
     pub(super) fn new<T: Send + 'static>(
-        change: impl FnOnce(&mut State) -> T + Send + 'static,
+        change: impl FnOnce(&mut State) -> (T, Wait) + Send + 'static,
         answer: impl FnOnce(T) + Send + 'static,
     ) -> Self {
-        let change = Box::new(move |state: &mut State| {
-            let value = change(state);
-            Box::new(move || answer(value)) as Reply
-        });
-        Self { change, is_hint: false }
+        Self(Box::new(move |state: &mut State| {
+            let (value, wait) = change(state);
+            (Box::new(move || answer(value)) as Reply, wait)
+        }))
+    }
+}
+
+/// The turn that changes the state, and the last one that is on disk.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Turns {
+    current: u64,
+    written: Arc<AtomicU64>,
+}
+
+impl Turns {
+    /// The turn of a change that is made now.
+    pub(super) fn current(&self) -> u64 {
+        self.current
     }
 
-    /// The same, with an answer that promises nothing.
-    pub(super) fn hint(self) -> Self {
-        Self { is_hint: true, ..self }
+    /// Whether what a turn changed is on disk.
+    pub(super) fn is_written(&self, turn: u64) -> bool {
+        turn <= self.written.load(Ordering::Acquire)
+    }
+
+    /// The disk has what this turn, and each before it, changed.
+    pub(super) fn wrote(&self, turn: u64) {
+        self.written.store(turn, Ordering::Release);
+    }
+
+    /// The next turn begins.
+    pub(super) fn next(&mut self) {
+        self.current += 1;
     }
 }
 
 /// What came of some jobs.
 struct Turn {
+    number: u64,
     writes: Vec<Write>,
     zone: Option<Arc<Zone>>,
     replies: Vec<Reply>,
@@ -84,7 +116,8 @@ impl Keeper {
     /// The store cannot be written.
     pub(crate) async fn keep(self) -> anyhow::Result<()> {
         let (sender, turns) = mpsc::channel(TURNS_LIMIT);
-        let mut write = pin!(write(self.store, turns, self.zone));
+        let numbers = self.state.turns.clone();
+        let mut write = pin!(write(self.store, turns, &numbers, self.zone));
         tokio::select! {
             written = &mut write => written,
             // The disk goes on until the state's last turn is written.
@@ -104,11 +137,13 @@ async fn change(mut state: State, mut queue: mpsc::Receiver<Job>, turns: mpsc::S
             return;
         }
         state.now_ms = now_ms();
+        state.turns.next();
         let mut replies = Vec::with_capacity(jobs.len());
-        for Job { change, is_hint } in jobs.drain(..) {
-            let written = state.writes.len();
-            let reply = change(&mut state);
-            if is_hint && state.writes.len() == written { reply() } else { replies.push(reply) }
+        for Job(change) in jobs.drain(..) {
+            match change(&mut state) {
+                (reply, Wait::ForDisk) => replies.push(reply),
+                (reply, Wait::No) => reply(),
+            }
         }
         let writes = state.take_writes();
         // All names are written anew: not for each of a thousand nodes that are new within a second.
@@ -119,7 +154,7 @@ async fn change(mut state: State, mut queue: mpsc::Receiver<Job>, turns: mpsc::S
             None
         };
         // A disk that failed takes no more.
-        if turns.send(Turn { writes, zone, replies }).await.is_err() {
+        if turns.send(Turn { number: state.turns.current(), writes, zone, replies }).await.is_err() {
             return;
         }
     }
@@ -128,6 +163,7 @@ async fn change(mut state: State, mut queue: mpsc::Receiver<Job>, turns: mpsc::S
 async fn write(
     store: Store,
     mut turns: mpsc::Receiver<Turn>,
+    numbers: &Turns,
     zone: watch::Sender<Arc<Zone>>,
 ) -> anyhow::Result<()> {
     let mut waiting = Vec::new();
@@ -137,6 +173,7 @@ async fn write(
         store.write(&writes).await?;
         let crowded = waiting.len() >= CROWD;
         for turn in waiting.drain(..) {
+            numbers.wrote(turn.number);
             if let Some(names) = turn.zone {
                 zone.send_replace(names);
             }

@@ -7,7 +7,7 @@ use cluster::phase::{Event, Phase, Step};
 use cluster::report::{Action, Order};
 use cluster::swarm::{Reboot, RoleWish, SwarmFacts};
 use cluster::view::{NodeView, TimelineLine};
-use cluster::{Mac, NodeName};
+use cluster::{BootToken, Mac, NodeName};
 use netboot::dhcp::Profile;
 use serde::{Deserialize, Serialize};
 
@@ -61,6 +61,16 @@ pub(crate) struct Node {
     pub(crate) rest_until_ms: u64,
     /// The boot that the board's own firmware carries out, until the node speaks.
     pub(crate) firmware: Option<FirmwareBoot>,
+    /// The token of the next boot, which nobody was told yet.
+    pub(crate) reserve: Option<Reserve>,
+}
+
+/// A token that is made before it is needed.
+#[derive(Clone, Debug)]
+pub(crate) struct Reserve {
+    pub(crate) token: BootToken,
+    /// The keeper's turn that writes it.
+    pub(crate) turn: u64,
 }
 
 /// A boot without a card, from the first file that tells it from a look at the network to the node's first word.
@@ -69,7 +79,15 @@ pub(crate) struct FirmwareBoot {
     /// When it began, milliseconds since 1970.
     pub(crate) since_ms: u64,
     /// `cmdline.txt` as it was given once: whoever asks again gets the same.
-    pub(crate) command_line: Option<Arc<[u8]>>,
+    pub(crate) command_line: Option<CommandLine>,
+}
+
+/// `cmdline.txt` with its token.
+#[derive(Clone, Debug)]
+pub(crate) struct CommandLine {
+    pub(crate) bytes: Arc<[u8]>,
+    /// The keeper's turn that writes its token.
+    pub(crate) turn: u64,
 }
 
 impl Node {
@@ -105,6 +123,7 @@ impl Node {
             orders: Vec::new(),
             rest_until_ms: 0,
             firmware: None,
+            reserve: None,
         }
     }
 
@@ -122,7 +141,7 @@ impl Node {
     /// Begins a boot by firmware, unless one is under way. Returns whether it began. The node's last life goes on: only
     /// who uses the new token has proved that it booted.
     pub(crate) fn begin_firmware_boot(&mut self, now_ms: u64) -> bool {
-        if self.firmware.as_ref().is_some_and(|boot| now_ms < boot.since_ms + BOOT_LIMIT_MS) {
+        if self.young_firmware(now_ms).is_some() {
             return false;
         }
         if !self.is_young() || self.firmware.is_some() {
@@ -130,6 +149,15 @@ impl Node {
         }
         self.firmware = Some(FirmwareBoot { since_ms: now_ms, command_line: None });
         true
+    }
+
+    fn young_firmware(&self, now_ms: u64) -> Option<&FirmwareBoot> {
+        self.firmware.as_ref().filter(|boot| now_ms < boot.since_ms + BOOT_LIMIT_MS)
+    }
+
+    /// Whether firmware has fetched a token that may yet be used.
+    pub(crate) fn has_token_on_its_way(&self, now_ms: u64) -> bool {
+        self.young_firmware(now_ms).is_some_and(|boot| boot.command_line.is_some())
     }
 
     /// The token that firmware was given is used: the boot that it began is the node's.

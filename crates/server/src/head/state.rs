@@ -22,6 +22,7 @@ use netboot::dhcp::{self, Leases};
 use netboot::dns::Zone;
 
 pub(super) use self::firmware::Served;
+use super::keeper::Turns;
 use super::node::Node;
 use super::stack::Stack;
 use crate::artefacts::Image;
@@ -46,6 +47,7 @@ pub(super) struct State {
     pub(super) held: Vec<String>,
     pub(super) stacks: BTreeMap<String, Stack>,
     pub(super) writes: Vec<Write>,
+    pub(super) turns: Turns,
     zone_changed: bool,
     /// What the leases' number was when the zone was last made ([`Leases::moves`]).
     moves: u64,
@@ -75,6 +77,7 @@ impl State {
             held: Vec::new(),
             stacks: memory.stacks.into_iter().map(|stack| (stack.name.clone(), stack)).collect(),
             writes: Vec::new(),
+            turns: Turns::default(),
             zone_changed: false,
             moves: 0,
             rivals: BTreeMap::new(),

@@ -32,6 +32,9 @@ impl State {
             Err(Why::OtherServer(server)) if !self.is_beside_another() => self.meet_rival(server, None),
             _ => {}
         }
+        if matches!(answer.change, Some(Change::Lease(_))) {
+            self.reserve_token(request.mac);
+        }
         answer
     }
 

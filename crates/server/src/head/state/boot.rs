@@ -6,12 +6,13 @@ use std::sync::Arc;
 use cluster::phase::Step;
 use cluster::plan::{NodePlan, USER_DATA_PARAMETER, Wipe};
 use cluster::{BootPlan, BootToken, Mac, Phase};
+use netboot::dhcp::Profile;
 use netboot::pxelinux::{self, Unwritable, Wanted};
 
 use super::State;
 use super::bearer::hash;
 use crate::head::BootFile;
-use crate::head::node::Node;
+use crate::head::node::{Node, Reserve};
 use crate::store::Write;
 
 impl State {
@@ -43,26 +44,50 @@ impl State {
     }
 
     pub(super) fn kernel(&self, holder: Option<Mac>) -> BootFile {
-        BootFile { bytes: self.image.kernel.clone(), node: holder.map(|mac| (mac, Phase::Kernel)) }
+        BootFile::plain(self.image.kernel.clone(), holder.map(|mac| (mac, Phase::Kernel)))
     }
 
     pub(super) fn initramfs(&self, holder: Option<Mac>) -> BootFile {
-        BootFile { bytes: self.image.initramfs.clone(), node: holder.map(|mac| (mac, Phase::Initramfs)) }
+        BootFile::plain(self.image.initramfs.clone(), holder.map(|mac| (mac, Phase::Initramfs)))
     }
 
-    /// Makes a boot token and the boot configuration that carries it.
+    /// The boot configuration with the boot's token.
     fn plan(&mut self, mac: Mac, client: Ipv4Addr) -> Option<BootFile> {
         self.begin_boot(mac);
-        let token = new_token()?;
+        let Reserve { token, turn } = self.take_reserve(mac)?;
         let plan = self.boot_plan(mac, client, &token)?;
         let text = self.written(mac, pxelinux::render(&plan))?;
         let node = self.nodes.get_mut(&mac)?;
         node.kept.token_hash = Some(hash(&token));
+        node.kept.offered_hash = None;
         node.kept.user_data_done = false;
         self.note(mac, self.now_ms, Phase::Address, Step::Done, client.to_string());
         self.note_plan(mac);
         self.remember(mac);
-        Some(BootFile { bytes: Arc::from(text.into_bytes()), node: None })
+        let is_promise = !self.turns.is_written(turn);
+        Some(BootFile { bytes: Arc::from(text.into_bytes()), node: None, is_promise })
+    }
+
+    /// Makes the token of the boot that a boot loader begins by asking for its address. The token goes to the disk with
+    /// the lease, before the ACK, so that the plan that carries it need not wait for the disk: U-Boot with lwIP waits for
+    /// one second, and then asks for its address again. Nobody knows the token before the plan is fetched.
+    pub(super) fn reserve_token(&mut self, mac: Mac) {
+        let (now_ms, turn) = (self.now_ms, self.turns.current());
+        let Some(node) = self.nodes.get_mut(&mac) else { return };
+        if node.profile == Profile::System || node.reserve.is_some() || node.has_token_on_its_way(now_ms) {
+            return;
+        }
+        let Some(token) = new_token() else { return };
+        node.kept.offered_hash = Some(hash(&token));
+        node.reserve = Some(Reserve { token, turn });
+        self.remember(mac);
+    }
+
+    /// The reserved token, or a new one: the node asked again, or got its address from another server.
+    pub(super) fn take_reserve(&mut self, mac: Mac) -> Option<Reserve> {
+        let turn = self.turns.current();
+        let reserved = self.nodes.get_mut(&mac)?.reserve.take();
+        reserved.or_else(|| Some(Reserve { token: new_token()?, turn }))
     }
 
     /// What a node gets this time, with the token that opens it.
@@ -109,7 +134,7 @@ impl State {
 }
 
 /// A token of its own for every boot.
-pub(super) fn new_token() -> Option<BootToken> {
+fn new_token() -> Option<BootToken> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).inspect_err(|error| tracing::error!("no random bytes: {error}")).ok()?;
     Some(BootToken::new(random))

@@ -5,8 +5,9 @@
 //! asked for ends the life of a node that runs:
 //!
 //! ```text
-//!   cmdline.txt, kernel or initramfs asked ──► a boot begins on the timeline; a token is offered in cmdline.txt,
-//!                                              on disk before it is told, the same one however often it is asked
+//!   an address is asked for by firmware ─────► a token is made, and is on disk before the address is told
+//!   cmdline.txt, kernel or initramfs asked ──► a boot begins on the timeline; the token is offered in cmdline.txt, the
+//!                                              same one however often it is asked
 //!   the offered token is used (report, user  ► the boot is the node's: its last token, its facts and its orders
 //!   data), from the node's address             are gone
 //!   neither within ten minutes ──────────────► the next request begins another boot with another token
@@ -25,8 +26,8 @@ use netboot::pxelinux;
 
 use super::State;
 use super::bearer::hash;
-use super::boot::new_token;
 use crate::head::BootFile;
+use crate::head::node::{CommandLine, Reserve};
 use crate::store::Write;
 
 /// What a board's firmware gets.
@@ -70,26 +71,26 @@ impl State {
         let system = &self.image.system_sha256;
         let text = firmware::configuration(&pxelinux::kernel_path(system), &pxelinux::initramfs_path(system));
         let text = self.written(mac, text)?;
-        Some(BootFile { bytes: Arc::from(text.into_bytes()), node: None })
+        Some(BootFile::plain(Arc::from(text.into_bytes()), None))
     }
 
     /// `cmdline.txt` of the boot that is under way, with the token that is offered.
     fn command_line(&mut self, mac: Mac, client: Ipv4Addr) -> Option<BootFile> {
         self.begin_firmware_boot(mac, client);
         let under_way = self.nodes.get(&mac)?.firmware.as_ref()?;
-        if let Some(bytes) = under_way.command_line.clone() {
-            return Some(BootFile { bytes, node: None });
+        if let Some(CommandLine { bytes, turn }) = under_way.command_line.clone() {
+            return Some(BootFile { bytes, node: None, is_promise: !self.turns.is_written(turn) });
         }
-        let token = new_token()?;
+        let Reserve { token, turn } = self.take_reserve(mac)?;
         let plan = self.boot_plan(mac, client, &token)?;
         let text = self.written(mac, firmware::command_line(&plan))?;
         let bytes: Arc<[u8]> = Arc::from(text.into_bytes());
         let node = self.nodes.get_mut(&mac)?;
         node.kept.offered_hash = Some(hash(&token));
-        node.firmware.as_mut()?.command_line = Some(bytes.clone());
+        node.firmware.as_mut()?.command_line = Some(CommandLine { bytes: bytes.clone(), turn });
         self.note_plan(mac);
         self.remember(mac);
-        Some(BootFile { bytes, node: None })
+        Some(BootFile { bytes, node: None, is_promise: !self.turns.is_written(turn) })
     }
 
     fn begin_firmware_boot(&mut self, mac: Mac, client: Ipv4Addr) {

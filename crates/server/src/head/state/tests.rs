@@ -14,6 +14,10 @@ pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 pub(super) const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
 
 pub(super) fn state() -> State {
+    state_with(Memory::default())
+}
+
+fn state_with(memory: Memory) -> State {
     let text = "[network]\ninterface = \"lo\"\naddress = \"127.0.0.1/24\"\n\
                 [[node]]\nname = \"node1\"\nmac = \"b8:27:eb:00:01:01\"\naddress = \"127.0.0.11\"\n\
                 [[node]]\nname = \"node2\"\nmac = \"b8:27:eb:00:01:02\"\naddress = \"127.0.0.12\"\n";
@@ -27,11 +31,15 @@ pub(super) fn state() -> State {
         system_bytes: 7,
     };
     let network = settings.network.on("lo".to_owned(), (Ipv4Addr::new(127, 0, 0, 1), 24));
-    State::new(settings, &network, image, Memory::default()).expect("a state")
+    State::new(settings, &network, image, memory).expect("a state")
 }
 
 /// A client's packet; a REQUEST is INIT-REBOOT's, which names the address alone (RFC 2131 section 4.3.2).
 pub(super) fn request(kind: Kind, mac: Mac) -> Request {
+    request_with(kind, mac, &[])
+}
+
+fn request_with(kind: Kind, mac: Mac, options: &[u8]) -> Request {
     let mut packet = vec![0; 240];
     packet[..4].copy_from_slice(&[1, 1, 6, 0]);
     packet[28..34].copy_from_slice(&mac.0);
@@ -43,6 +51,7 @@ pub(super) fn request(kind: Kind, mac: Mac) -> Request {
             packet.extend(if mac == MAC { ADDRESS } else { OTHER }.octets());
         }
     }
+    packet.extend(options);
     packet.push(255);
     Request::parse(&packet).expect("a packet")
 }
@@ -52,10 +61,15 @@ pub(super) fn boot(state: &mut State, mac: Mac, address: Ipv4Addr) -> BootToken 
     state.now_ms += 1_000;
     state.dhcp(&request(Kind::Discover, mac));
     assert!(matches!(state.dhcp(&request(Kind::Request, mac)).change, Some(Change::Lease(_))));
+    plan(state, mac, address).0
+}
+
+/// The token of the boot configuration, and whether it has to wait for the disk.
+fn plan(state: &mut State, mac: Mac, address: Ipv4Addr) -> (BootToken, bool) {
     let file = state.boot_file(&format!("pxelinux.cfg/01-{}", mac.dashed()), address).expect("a plan");
     let text = String::from_utf8(file.bytes.to_vec()).expect("text");
     let append = text.lines().find_map(|line| line.trim().strip_prefix("append ")).expect("a command line");
-    NodePlan::parse(append).expect("a plan").token
+    (NodePlan::parse(append).expect("a plan").token, file.is_promise)
 }
 
 pub(super) fn report(events: Vec<Event>) -> Report {
@@ -232,4 +246,48 @@ fn a_report_that_comes_twice_leaves_one_line() {
     }
     let lines = state.detail("node1").expect("a node").timeline;
     assert_eq!(lines.iter().filter(|line| line.phase == Phase::Disk).count(), 1);
+}
+
+const U_BOOT: &[u8] = b"\x3c\x0cU-Boot.armv8";
+
+fn leased_by_u_boot() -> State {
+    let mut state = state();
+    state.turns.next();
+    for kind in [Kind::Discover, Kind::Request] {
+        assert!(state.dhcp(&request_with(kind, MAC, U_BOOT)).reply.is_ok());
+    }
+    state
+}
+
+#[test]
+fn a_plan_waits_for_the_disk_only_until_it_has_the_token() {
+    assert!(plan(&mut leased_by_u_boot(), MAC, ADDRESS).1, "the token is not on disk yet");
+    let mut state = leased_by_u_boot();
+    state.turns.wrote(1);
+    let (first, is_promise) = plan(&mut state, MAC, ADDRESS);
+    assert!(!is_promise, "lwIP waits for a second, an SD card may take two");
+    state.turns.next();
+    let (second, is_promise) = plan(&mut state, MAC, ADDRESS);
+    assert!(is_promise && first != second, "nothing was reserved for who asks again");
+    assert!(state.user_data_of(&first, ADDRESS).is_none());
+    assert!(state.user_data_of(&second, ADDRESS).is_some());
+}
+
+#[test]
+fn a_reserved_token_opens_its_boot_though_the_head_died_before_it_wrote_that_the_plan_was_fetched() {
+    let mut state = leased_by_u_boot();
+    let mut memory = Memory::default();
+    for write in state.take_writes() {
+        match write {
+            Write::Lease(lease) => memory.leases = vec![lease],
+            Write::Node(node) => memory.nodes = vec![*node],
+            _ => {}
+        }
+    }
+    state.turns.wrote(1);
+    let (token, is_promise) = plan(&mut state, MAC, ADDRESS);
+    assert!(!is_promise);
+    let mut again = state_with(memory);
+    assert!(again.user_data_of(&token, OTHER).is_none());
+    assert!(again.user_data_of(&token, ADDRESS).is_some());
 }

@@ -107,7 +107,7 @@ impl Desk {
             return None;
         }
         self.asked.remove(&client);
-        let Some((BootFile { bytes, node }, pace)) = found else {
+        let Some((BootFile { bytes, node, .. }, pace)) = found else {
             tracing::debug!("{client} asked for {}, which is not served", request.path);
             return Some(error_packet(Code::FileNotFound, "no such file"));
         };

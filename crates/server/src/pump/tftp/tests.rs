@@ -15,7 +15,7 @@ fn pump(bytes: usize) -> (SocketAddr, Arc<Mutex<Vec<Step>>>) {
     let tell = move |_, _, step| teller.lock().expect("not poisoned").push(step);
     let content = content(bytes);
     let find = move |path: String, _| {
-        let file = BootFile { bytes: content.clone(), node: Some((MAC, Phase::Kernel)) };
+        let file = BootFile::plain(content.clone(), Some((MAC, Phase::Kernel)));
         async move { (path == "kernel").then_some((file, Pace::Steady)) }
     };
     tokio::spawn(serve(server, find, tell));
