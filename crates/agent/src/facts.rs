@@ -1,6 +1,8 @@
 //! What Docker says of the swarm, in the head's words, with as few questions as possible.
 
-use cluster::swarm::{LocalState, ManagerFacts, Member, SwarmFacts};
+use std::collections::BTreeSet;
+
+use cluster::swarm::{LocalState, ManagerFacts, Member, Service, SwarmFacts};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -44,9 +46,26 @@ impl Look {
             worker_token: text(&swarm["JoinTokens"]["Worker"]),
             manager_token: text(&swarm["JoinTokens"]["Manager"]),
             members: members(nodes),
+            services: self.services()?,
         })
     }
+
+    /// Tasks are asked for only where some are missing: there are many.
+    fn services(&self) -> Result<Vec<Service>, DockerError> {
+        let list = self.docker.get("/services?status=true")?;
+        let (mut services, ids) = services(&list);
+        if services.iter().any(|service| service.running < service.desired) {
+            let starting = starting(&self.docker.get(WANTED_TASKS)?);
+            for (service, id) in services.iter_mut().zip(ids) {
+                service.starting = starting.contains(&id);
+            }
+        }
+        Ok(services)
+    }
 }
+
+/// The tasks that should run, those included that wait for the one that they replace.
+const WANTED_TASKS: &str = "/tasks?filters=%7B%22desired-state%22%3A%5B%22running%22%2C%22ready%22%5D%7D";
 
 /// Docker's `LocalNodeState`.
 fn local_state(word: &str) -> LocalState {
@@ -127,6 +146,34 @@ fn member(node: Node) -> Member {
     }
 }
 
+/// The services that can be read, in the order of their names, and their ids.
+fn services(list: &Value) -> (Vec<Service>, Vec<String>) {
+    let service = |service: &Value| {
+        let read = Service {
+            name: service["Spec"]["Name"].as_str()?.to_owned(),
+            running: service["ServiceStatus"]["RunningTasks"].as_u64()?,
+            desired: service["ServiceStatus"]["DesiredTasks"].as_u64()?,
+            starting: false,
+        };
+        Some((read, text(&service["ID"])))
+    };
+    let mut services: Vec<(Service, String)> =
+        list.as_array().into_iter().flatten().filter_map(service).collect();
+    services.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+    services.truncate(ManagerFacts::SERVICES_LIMIT);
+    services.into_iter().unzip()
+}
+
+/// The ids of the services one of whose tasks is on its way to run. One that fits on no node is pending with a reason.
+fn starting(tasks: &Value) -> BTreeSet<String> {
+    let is_starting = |task: &&Value| match task["Status"]["State"].as_str() {
+        Some("pending") => task["Status"]["Err"].as_str().is_none_or(str::is_empty),
+        Some("new" | "allocated" | "assigned" | "accepted" | "preparing" | "ready" | "starting") => true,
+        _ => false,
+    };
+    tasks.as_array().into_iter().flatten().filter(is_starting).map(|task| text(&task["ServiceID"])).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -146,5 +193,30 @@ mod tests {
         assert!(members[0].ready && members[0].manager && members[0].leader && members[0].reachable);
         assert_eq!(members[1].hostname, "node2");
         assert!(!members[1].ready && !members[1].manager && members[1].drained);
+    }
+
+    #[test]
+    fn dockers_service_list_becomes_counts() {
+        let list = json!([
+            {"ID": "s2", "Spec": {"Name": "web"}, "ServiceStatus": {"RunningTasks": 2, "DesiredTasks": 3}},
+            {"ID": "s1", "Spec": {"Name": "db"}, "ServiceStatus": {"RunningTasks": 1, "DesiredTasks": 1}},
+            {"ID": "odd"}
+        ]);
+        let (services, ids) = services(&list);
+        let counts: Vec<_> =
+            services.into_iter().map(|service| (service.name, service.running, service.desired)).collect();
+        assert_eq!(counts, [("db".to_owned(), 1, 1), ("web".to_owned(), 2, 3)]);
+        assert_eq!(ids, ["s1", "s2"]);
+    }
+    #[test]
+    fn a_task_that_fits_nowhere_is_not_on_its_way() {
+        let task = |service: &str, state: &str, error: &str| json!({"ServiceID": service, "DesiredState": "running", "Status": {"State": state, "Err": error}});
+        let tasks = json!([
+            task("full", "pending", "no suitable node (max replicas per node limit exceed)"),
+            task("new", "pending", ""),
+            task("slow", "preparing", ""),
+            task("up", "running", ""),
+        ]);
+        assert_eq!(starting(&tasks).into_iter().collect::<Vec<_>>(), ["new", "slow"]);
     }
 }

@@ -71,6 +71,9 @@ pub(crate) enum Command {
     /// See and change what nodes run when they come up
     #[command(subcommand)]
     UserData(UserData),
+    /// Make nodes new one after another, without losing the swarm or its services
+    #[command(subcommand)]
+    Rollout(Rollout),
     /// Look at the swarm
     #[command(subcommand)]
     Swarm(Swarm),
@@ -158,6 +161,35 @@ pub(crate) enum UserData {
 pub(crate) enum Swarm {
     /// Show the swarm's members and what is held back
     Status,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  fledermaus rollout start                          every node, workers first
+  fledermaus rollout start pi-01a2b3 pi-01a2b4 --pause 60
+  fledermaus rollout status --json")]
+pub(crate) enum Rollout {
+    /// Begin, and show how it goes until it is done or stops
+    Start {
+        /// The nodes; all that ever booted if none is named
+        nodes: Vec<NodeName>,
+        /// How many seconds all has to be well before the next node is taken
+        #[arg(long, value_name = "SECONDS", default_value_t = 5)]
+        pause: u32,
+        /// Do not wait for its end
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Show the newest rollout
+    Status,
+    /// Go on after a stop; a node that failed is tried again
+    Resume {
+        /// Do not wait for its end
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Take no further node; the one that is under way is finished
+    Stop,
 }
 
 #[derive(Debug, Subcommand)]

@@ -31,6 +31,7 @@ mod laboratory;
 mod editor;
 mod exit;
 mod progress;
+mod rollout;
 mod steps;
 mod table;
 mod timeline;
@@ -57,6 +58,7 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> anyhow::Result<()>
         Command::Card(card) => card::run(card, surroundings, json),
         Command::Node(node) => node::run(node, &head(), json),
         Command::UserData(user_data) => user_data::run(user_data, &head(), surroundings),
+        Command::Rollout(rollout) => rollout::run(rollout, &head(), json),
         Command::Swarm(swarm) => swarm::run(swarm, &head(), json),
         Command::Stack(stack) => stack::run(stack, &head()),
         Command::Lab(lab) => laboratory::run(lab, surroundings, json),

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cluster::phase::Step;
+use cluster::swarm::{Progress, Rollout};
 use cluster::view::{NodeView, SwarmView};
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -69,6 +70,23 @@ pub(crate) fn members(swarm: &SwarmView) -> Table {
             _ => "worker",
         };
         table.add_row([Cell::new(&member.hostname), state, Cell::new(role), Cell::new(&member.id)]);
+    }
+    table
+}
+
+/// The table of a rollout's nodes.
+pub(crate) fn rollout(rollout: &Rollout) -> Table {
+    let mut table = table(&["NODE", "ROLLOUT", "SECONDS"]);
+    for (name, progress) in &rollout.nodes {
+        let (state, took) = match progress {
+            Progress::Waiting => (Cell::new("waits"), String::new()),
+            Progress::UnderWay { since_ms, .. } => {
+                (Cell::new("under way").fg(Color::Yellow), seconds(now_ms().saturating_sub(*since_ms)))
+            }
+            Progress::Done { took_ms } => (Cell::new("new").fg(Color::Green), seconds(*took_ms)),
+            Progress::Failed => (Cell::new("failed").fg(Color::Red), String::new()),
+        };
+        table.add_row([Cell::new(name), state, Cell::new(took)]);
     }
     table
 }

@@ -10,7 +10,8 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use cluster::phase::{Phase, Step};
-use cluster::view::{NodeDetail, NodeView, SwarmView};
+use cluster::swarm::{Rollout, RolloutState};
+use cluster::view::{NodeDetail, SwarmView};
 use lab::{Lab, Place, Spec};
 
 /// The program under test.
@@ -43,7 +44,7 @@ echo \"second life on {{ node.name }}: $left files, $volumes volumes, $container
 ";
 
 #[test]
-fn three_blank_boards_become_a_swarm_and_a_changed_node_comes_back_fresh() {
+fn three_blank_boards_become_a_swarm_and_are_made_new_in_turn_without_a_failed_fetch() {
     let lab = lab_up("promise", 3);
     lab.wait_ready(3, SWARM_LIMIT).unwrap();
     assert_eq!(members(&lab), names(&["node1", "node2", "node3"]));
@@ -60,15 +61,12 @@ fn three_blank_boards_become_a_swarm_and_a_changed_node_comes_back_fresh() {
     fledermaus(&lab, &["user-data", "set", "node2", new.path().to_str().unwrap()]);
     let shown = fledermaus(&lab, &["user-data", "render", "node2"]);
     assert!(String::from_utf8_lossy(&shown.stdout).contains("second life on node2"));
-    let before = node(&lab, "node2").boot;
-    fledermaus(&lab, &["node", "reboot", "node2"]);
-
-    lab.wait_for("node2 Ready in its next life", SWARM_LIMIT, &mut |nodes| {
-        nodes
-            .iter()
-            .any(|node| node.name.as_str() == "node2" && node.boot > before && node.ready_at_ms.is_some())
-    })
-    .unwrap();
+    let before = boots(&lab);
+    roll_out_under_load(&lab);
+    assert!(
+        before.iter().zip(boots(&lab)).all(|(before, after)| after == before + 1),
+        "each once: {before:?}"
+    );
     let said = user_data_said(&lab, "node2");
     assert!(said.contains("second life on node2: 0 files, 0 volumes, 0 containers left"), "{said}");
     assert_eq!(members(&lab), names(&["node1", "node2", "node3"]));
@@ -154,8 +152,41 @@ fn fledermaus(lab: &Lab, arguments: &[&str]) -> Output {
     output
 }
 
-fn node(lab: &Lab, name: &str) -> NodeView {
-    lab.nodes().unwrap().into_iter().find(|node| node.name.as_str() == name).expect("the node")
+fn boots(lab: &Lab) -> Vec<u64> {
+    let mut nodes = lab.nodes().unwrap();
+    nodes.sort_by(|one, other| one.name.cmp(&other.name));
+    nodes.into_iter().map(|node| node.boot).collect()
+}
+
+/// Makes every node new in turn while a client fetches the page through each node that is in rotation, as the cluster's
+/// names tell it: no fetch may fail.
+fn roll_out_under_load(lab: &Lab) {
+    let began: Rollout = {
+        let started = fledermaus(lab, &["rollout", "start", "--detach", "--json", "--pause", "1"]);
+        serde_json::from_slice(&started.stdout).unwrap()
+    };
+    assert_eq!(began.nodes.len(), 3, "{began:?}");
+    let limit = Instant::now() + SWARM_LIMIT;
+    let (mut fetches, mut failures) = (0, Vec::new());
+    loop {
+        for member in swarm(lab).members.into_iter().filter(|member| member.ready && !member.drained) {
+            let number: u8 = member.hostname.trim_start_matches("node").parse().unwrap();
+            let page = lab.fetch(&format!("http://10.78.0.{}/", 10 + number));
+            fetches += 1;
+            match page {
+                Ok(page) if page.status == 200 => {}
+                other => failures.push(format!("{} {other:?}", member.hostname)),
+            }
+        }
+        let rollout: Rollout = lab.client().get("/v1/rollout").unwrap();
+        match rollout.state {
+            RolloutState::Done => break,
+            RolloutState::Running => assert!(Instant::now() < limit, "{rollout:?}\n{}", lab.head_log(50)),
+            RolloutState::Stopped { reason } => panic!("{reason}"),
+        }
+    }
+    assert!(fetches > 100, "{fetches} fetches");
+    assert!(failures.is_empty(), "{} of {fetches} fetches failed: {failures:#?}", failures.len());
 }
 
 fn swarm(lab: &Lab) -> SwarmView {

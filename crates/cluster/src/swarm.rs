@@ -10,11 +10,14 @@
 //! ```
 //!
 //! An entry whose node came back empty is demoted and removed before that node joins anew; a node that
-//! is in a swarm that is not ours leaves it.
+//! is in a swarm that is not ours leaves it. A drained node stays until its tasks run elsewhere and nobody's resolver
+//! has its address any more. [`Rollout`] wants reboots, of one node after another.
 
 mod decide;
+mod rollout;
 
 pub use decide::{Decisions, Known, NodeState, Reboot, RoleWish, Swarm, View};
+pub use rollout::{Progress, Rollout, RolloutState, Sight};
 
 use serde::{Deserialize, Serialize};
 
@@ -59,6 +62,36 @@ pub struct ManagerFacts {
     pub manager_token: String,
     /// The swarm's nodes.
     pub members: Vec<Member>,
+    /// Its services, as far as they are told ([`ManagerFacts::SERVICES_LIMIT`]).
+    #[serde(default)]
+    pub services: Vec<Service>,
+}
+
+impl ManagerFacts {
+    /// The most services that a manager tells of.
+    pub const SERVICES_LIMIT: usize = 256;
+
+    /// The names of the services that have fewer tasks running than they should.
+    pub fn unsettled(&self) -> impl Iterator<Item = &str> {
+        self.services
+            .iter()
+            .filter(|service| service.running < service.desired)
+            .map(|service| service.name.as_str())
+    }
+}
+
+/// One of `docker service ls`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// How many of its tasks run.
+    pub running: u64,
+    /// How many should.
+    pub desired: u64,
+    /// Whether one of its tasks has a place, or looks for one, and does not run yet. One that fits nowhere is not starting.
+    #[serde(default)]
+    pub starting: bool,
 }
 
 /// One entry of `docker node ls`.

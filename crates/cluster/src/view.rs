@@ -80,6 +80,18 @@ pub struct SwarmView {
     pub held: Vec<String>,
 }
 
+/// A rollout that is wished for, as `POST /v1/rollout` takes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RolloutWish {
+    /// The nodes; all that ever booted if there is none.
+    #[serde(default)]
+    pub nodes: Vec<NodeName>,
+    /// How long all has to be well before the next node is taken, in seconds.
+    #[serde(default)]
+    pub pause_secs: u32,
+}
+
 /// Every error of the API: a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cluster::view::Failure;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// The name of the socket in the state directory.
@@ -87,6 +88,16 @@ impl Client {
     /// See [`ClientError`].
     pub fn post(&self, path: &str) -> Result<(), ClientError> {
         self.request("POST", path, "").map(drop)
+    }
+
+    /// Asks for something to be done, and reads what came of it.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn ask<T: DeserializeOwned>(&self, path: &str, wish: &impl Serialize) -> Result<T, ClientError> {
+        let broken = |error: serde_json::Error| ClientError::Broken(error.to_string());
+        let wish = serde_json::to_string(wish).map_err(broken)?;
+        serde_json::from_str(&self.request("POST", path, &wish)?).map_err(broken)
     }
 
     fn request(&self, method: &str, path: &str, body: &str) -> Result<String, ClientError> {

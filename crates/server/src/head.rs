@@ -6,6 +6,7 @@
 mod keeper;
 mod neighbour;
 pub(crate) mod node;
+mod rollout;
 pub(crate) mod stack;
 mod state;
 mod swarm;
@@ -17,7 +18,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use cluster::phase::Step;
 use cluster::report::{Orders, Report};
-use cluster::view::{NodeDetail, NodeView, RivalView, SwarmView};
+use cluster::swarm::Rollout;
+use cluster::view::{NodeDetail, NodeView, RivalView, RolloutWish, SwarmView};
 use cluster::{BootToken, Mac, Phase};
 use netboot::dhcp::{Answer, Kind, Request};
 use netboot::dns::Zone;
@@ -35,6 +37,9 @@ use crate::user_data::Facts;
 
 /// The most requests that wait for the state; a pump with more waits itself.
 const QUEUE_LIMIT: usize = 1_024;
+/// What is said when the state does not answer any more.
+const GOING_DOWN: &str = "the head is going down";
+
 /// A file for a node's TFTP.
 #[derive(Clone, Debug)]
 pub(crate) struct BootFile {
@@ -227,6 +232,27 @@ impl Head {
     /// The swarm.
     pub(crate) async fn swarm(&self) -> SwarmView {
         self.ask(|state| state.swarm_view()).await.unwrap_or_default()
+    }
+
+    /// The newest rollout.
+    pub(crate) async fn rollout(&self) -> Option<Rollout> {
+        self.ask(|state| state.rollout()).await.flatten()
+    }
+
+    /// Begins a rollout.
+    ///
+    /// # Errors
+    /// A sentence: it cannot begin.
+    pub(crate) async fn begin_rollout(&self, wish: RolloutWish) -> Result<Rollout, String> {
+        self.ask(move |state| state.begin_rollout(&wish)).await.unwrap_or_else(|| Err(GOING_DOWN.to_owned()))
+    }
+
+    /// Resumes or stops the rollout.
+    ///
+    /// # Errors
+    /// A sentence: there is none.
+    pub(crate) async fn steer_rollout(&self, resume: bool) -> Result<Rollout, String> {
+        self.ask(move |state| state.steer_rollout(resume)).await.unwrap_or_else(|| Err(GOING_DOWN.to_owned()))
     }
 
     /// Keeps a stack and has it deployed.

@@ -18,9 +18,8 @@ use crate::head::stack::Stack;
 
 /// The file in the state directory.
 const FILE: &str = "state.sqlite";
-/// The schema's version, in `PRAGMA user_version`.
-const SCHEMA_VERSION: i64 = 1;
-const SCHEMA: &str = include_str!("store/schema.sql");
+/// What makes each version of the schema from the one before. How many were carried out is in `PRAGMA user_version`.
+const MIGRATIONS: [&str; 2] = [include_str!("store/schema.sql"), include_str!("store/rollout.sql")];
 
 /// One change.
 #[derive(Clone, Debug)]
@@ -39,6 +38,8 @@ pub(crate) enum Write {
     Swarm(String),
     /// A stack changed.
     Stack(Stack),
+    /// The rollout that is the newest, as JSON.
+    Rollout(String),
 }
 
 /// What was remembered.
@@ -49,6 +50,7 @@ pub(crate) struct Memory {
     pub(crate) timelines: Vec<(Mac, TimelineLine)>,
     pub(crate) swarm: Option<String>,
     pub(crate) stacks: Vec<Stack>,
+    pub(crate) rollout: Option<String>,
 }
 
 /// The open store.
@@ -70,16 +72,17 @@ impl Store {
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
         let pool = pool.with_context(|| format!("opening the state {}", path.display()))?;
         let version: i64 = sqlx::query("PRAGMA user_version").fetch_one(&pool).await?.try_get(0)?;
-        match version {
-            0 => {
-                // All or nothing: a full disk leaves a file that the next start can begin with.
-                let mut whole = pool.begin().await?;
-                let made = sqlx::raw_sql(SCHEMA).execute(&mut *whole).await;
-                made.map_err(|error| explain(error, &path))?;
-                whole.commit().await.map_err(|error| explain(error, &path))?;
-            }
-            SCHEMA_VERSION => {}
-            _ => anyhow::bail!("{} was written by a newer fledermaus (schema {version})", path.display()),
+        let done = usize::try_from(version).ok().filter(|done| *done <= MIGRATIONS.len());
+        let Some(done) = done else {
+            anyhow::bail!("{} was written by a newer fledermaus (schema {version})", path.display());
+        };
+        for (place, migration) in MIGRATIONS.iter().enumerate().skip(done) {
+            // All or nothing: a full disk leaves a file that the next start can begin with.
+            let mut whole = pool.begin().await?;
+            let statements = format!("{migration} PRAGMA user_version = {};", place + 1);
+            let made = sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(&mut *whole).await;
+            made.map_err(|error| explain(error, &path))?;
+            whole.commit().await.map_err(|error| explain(error, &path))?;
         }
         Ok(Self { pool, path })
     }
@@ -104,6 +107,9 @@ impl Store {
         }
         for row in sqlx::query("SELECT object FROM stack").fetch_all(&self.pool).await? {
             memory.stacks.push(serde_json::from_str(&row.try_get::<String, _>(0)?)?);
+        }
+        for row in sqlx::query("SELECT object FROM rollout").fetch_all(&self.pool).await? {
+            memory.rollout = Some(row.try_get(0)?);
         }
         Ok(memory)
     }
@@ -139,6 +145,10 @@ impl Store {
                     .bind(boot.cast_signed()),
                 Write::Swarm(object) => {
                     sqlx::query("INSERT OR REPLACE INTO swarm (id, object) VALUES (1, $1)")
+                        .bind(object.clone())
+                }
+                Write::Rollout(object) => {
+                    sqlx::query("INSERT OR REPLACE INTO rollout (id, object) VALUES (1, $1)")
                         .bind(object.clone())
                 }
                 Write::Stack(stack) => {
@@ -207,5 +217,25 @@ mod tests {
         let memory = Store::open(directory.path()).await.expect("opens").load().await.expect("loads");
         assert_eq!(memory.leases, [lease]);
         assert_eq!(memory.swarm.as_deref(), Some("{}"));
+    }
+
+    #[tokio::test]
+    async fn a_store_of_the_first_schema_is_brought_to_the_newest_and_one_of_a_newer_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let options =
+            SqliteConnectOptions::new().filename(directory.path().join(FILE)).create_if_missing(true);
+        let pool = SqlitePoolOptions::new().connect_with(options).await.expect("opens");
+        sqlx::raw_sql(MIGRATIONS[0]).execute(&pool).await.expect("the first schema");
+        sqlx::raw_sql("PRAGMA user_version = 1; INSERT INTO swarm VALUES (1, '{}');")
+            .execute(&pool)
+            .await
+            .expect("old");
+        let store = Store::open(directory.path()).await.expect("migrates");
+        store.write(&[Write::Rollout("{}".to_owned())]).await.expect("writes");
+        let memory = store.load().await.expect("loads");
+        assert_eq!((memory.swarm.as_deref(), memory.rollout.as_deref()), (Some("{}"), Some("{}")));
+        sqlx::raw_sql("PRAGMA user_version = 99").execute(&pool).await.expect("a newer one");
+        let refused = Store::open(directory.path()).await.expect_err("newer");
+        assert!(refused.to_string().contains("newer fledermaus"), "{refused}");
     }
 }

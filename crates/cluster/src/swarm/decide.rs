@@ -113,6 +113,8 @@ pub struct Swarm {
     forming: Option<(NodeName, u64)>,
     foreign_since: BTreeMap<NodeName, u64>,
     leaderless_since: Option<u64>,
+    /// The id of the entry that was drained last, and since when it is seen drained.
+    drained: Option<(String, u64)>,
 }
 
 impl Swarm {
@@ -212,7 +214,8 @@ impl Swarm {
         self.forming = None;
         self.leaderless_since = None;
         self.remember(desk, facts);
-        let mut council = Council { desk, authority, members: &facts.members };
+        let mut council =
+            Council { desk, authority, facts, members: &facts.members, drained: &mut self.drained };
         council.bury();
         council.reboot();
         council.fit_managers();

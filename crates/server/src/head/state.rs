@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 use anyhow::Context;
 use cluster::phase::{Event, Step};
 use cluster::report::{Orders, Report};
-use cluster::swarm::Swarm;
+use cluster::swarm::{Rollout, Swarm};
 use cluster::view::RivalView;
 use cluster::{BootToken, Mac, NodeName, Phase};
 use netboot::dhcp::{self, Leases};
@@ -46,6 +46,7 @@ pub(super) struct State {
     pub(super) swarm: Swarm,
     pub(super) held: Vec<String>,
     pub(super) stacks: BTreeMap<String, Stack>,
+    pub(super) rollout: Option<Rollout>,
     pub(super) writes: Vec<Write>,
     pub(super) turns: Turns,
     zone_changed: bool,
@@ -67,6 +68,7 @@ impl State {
     ) -> anyhow::Result<Self> {
         let dhcp = dhcp::Server::new(settings.dhcp(network), Leases::restore(memory.leases));
         let known = memory.swarm.map(|object| serde_json::from_str(&object)).transpose();
+        let rollout = memory.rollout.map(|object| serde_json::from_str(&object)).transpose();
         let mut state = Self {
             now_ms: super::now_ms(),
             dhcp,
@@ -76,6 +78,7 @@ impl State {
             swarm: Swarm::new(known.context("reading the swarm that is remembered")?),
             held: Vec::new(),
             stacks: memory.stacks.into_iter().map(|stack| (stack.name.clone(), stack)).collect(),
+            rollout: rollout.context("reading the rollout that is remembered")?,
             writes: Vec::new(),
             turns: Turns::default(),
             zone_changed: false,

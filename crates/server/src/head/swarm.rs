@@ -37,6 +37,7 @@ impl State {
         }
         self.note_ready();
         self.deploy_stacks();
+        self.step_rollout();
     }
 
     fn swarm_facts(&self) -> View {
@@ -97,7 +98,7 @@ impl State {
     }
 
     /// What a manager of the swarm we know said last.
-    fn council(&self) -> Option<(&Node, &ManagerFacts)> {
+    pub(super) fn council(&self) -> Option<(&Node, &ManagerFacts)> {
         let known = self.swarm.known()?;
         let managers =
             self.nodes.values().filter_map(|node| Some((node, node.facts.as_ref()?.manager.as_ref()?)));
@@ -154,6 +155,13 @@ impl State {
     }
 
     pub(super) fn reboot(&mut self, name: &str) -> bool {
+        let is_known = self.want_reboot(name);
+        self.tend_swarm();
+        is_known
+    }
+
+    /// Notes that a node is to be rebooted. Whether there is such a node.
+    pub(super) fn want_reboot(&mut self, name: &str) -> bool {
         let Some(mac) = self.named(name).map(|node| node.kept.mac) else { return false };
         if let Some(node) = self.nodes.get_mut(&mac)
             // One that was told and went down may be told again: its new boot may hang.
@@ -162,7 +170,6 @@ impl State {
             node.kept.reboot = Reboot::Wanted;
         }
         self.remember(mac);
-        self.tend_swarm();
         true
     }
 

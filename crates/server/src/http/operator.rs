@@ -10,6 +10,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use cluster::NodeName;
+use cluster::swarm::Rollout;
+use cluster::view::RolloutWish;
 use tokio::net::UnixListener;
 
 use super::failure;
@@ -59,6 +61,9 @@ pub(crate) fn app(head: Head) -> Router {
         .route("/v1/rivals", get(rivals))
         .route("/v1/swarm", get(swarm))
         .route("/v1/stacks/{name}", get(stack).put(put_stack))
+        .route("/v1/rollout", get(rollout).post(begin_rollout))
+        .route("/v1/rollout/stop", post(stop_rollout))
+        .route("/v1/rollout/resume", post(resume_rollout))
         .layer(DefaultBodyLimit::max(user_data::BYTES_LIMIT))
         .fallback(|| async { failure(StatusCode::NOT_FOUND, "there is nothing at this path") })
         .with_state(head)
@@ -120,6 +125,37 @@ async fn with_user_data(
     match act(&wanted) {
         Ok(text) => text.into_response(),
         Err(error) => failure(StatusCode::BAD_REQUEST, format!("{error:#}")),
+    }
+}
+
+async fn rollout(State(head): State<Head>) -> Response {
+    match head.rollout().await {
+        Some(rollout) => Json(rollout).into_response(),
+        None => {
+            failure(StatusCode::NOT_FOUND, "there was no rollout yet: `fledermaus rollout start` begins one")
+        }
+    }
+}
+
+async fn begin_rollout(State(head): State<Head>, wish: String) -> Response {
+    match serde_json::from_str::<RolloutWish>(&wish) {
+        Ok(wish) => rolled(head.begin_rollout(wish).await),
+        Err(error) => failure(StatusCode::BAD_REQUEST, format!("this is no wish for a rollout: {error}")),
+    }
+}
+
+async fn stop_rollout(State(head): State<Head>) -> Response {
+    rolled(head.steer_rollout(false).await)
+}
+
+async fn resume_rollout(State(head): State<Head>) -> Response {
+    rolled(head.steer_rollout(true).await)
+}
+
+fn rolled(outcome: Result<Rollout, String>) -> Response {
+    match outcome {
+        Ok(rollout) => Json(rollout).into_response(),
+        Err(sentence) => failure(StatusCode::CONFLICT, sentence),
     }
 }
 

@@ -5,4 +5,3 @@ CREATE TABLE line (id INTEGER PRIMARY KEY, mac TEXT NOT NULL, boot INTEGER NOT N
 CREATE INDEX line_of_node ON line (mac, boot);
 CREATE TABLE swarm (id INTEGER PRIMARY KEY CHECK (id = 1), object TEXT NOT NULL);
 CREATE TABLE stack (name TEXT PRIMARY KEY, object TEXT NOT NULL);
-PRAGMA user_version = 1;

@@ -2,17 +2,26 @@
 
 use super::{Desk, NodeState, Reboot, RoleWish, is_live};
 use crate::report::Action;
-use crate::swarm::{LocalState, Member};
+use crate::swarm::{LocalState, ManagerFacts, Member, Service};
 
 /// How long a reboot that was ordered holds up the next one, in milliseconds. A node that does not come
 /// back must not block the others for ever.
 const REBOOT_LIMIT_MS: u64 = 900_000;
 
+/// How long a drained node still answers for services that run elsewhere, in milliseconds: a second more than resolvers
+/// keep the cluster's names.
+const DRAINED_MS: u64 = 6_000;
+/// How long services may take to run elsewhere, in milliseconds. One that does not come up anywhere must not hold up a
+/// reboot for ever.
+const SETTLE_LIMIT_MS: u64 = 120_000;
+
 /// The swarm as its manager sees it, and that manager's ear.
 pub(super) struct Council<'d, 'v, 'm> {
     pub(super) desk: &'d mut Desk<'v>,
     pub(super) authority: &'m NodeState,
+    pub(super) facts: &'m ManagerFacts,
     pub(super) members: &'m [Member],
+    pub(super) drained: &'m mut Option<(String, u64)>,
 }
 
 impl Council<'_, '_, '_> {
@@ -78,7 +87,28 @@ impl Council<'_, '_, '_> {
         if !entry.drained && entry.ready {
             return self.tell(Action::Drain { id });
         }
-        self.tell(Action::Remove { id });
+        match self.is_still_needed(node, &id).filter(|_| entry.ready) {
+            Some(reason) => self.desk.hold(reason),
+            None => self.tell(Action::Remove { id }),
+        }
+    }
+
+    /// Why a drained node must not go yet.
+    fn is_still_needed(&mut self, node: &NodeState, id: &str) -> Option<String> {
+        let now_ms = self.desk.now_ms;
+        let since_ms = match self.drained {
+            Some((drained, since_ms)) if drained == id => *since_ms,
+            _ => self.drained.insert((id.to_owned(), now_ms)).1,
+        };
+        if let Some(Service { name: service, .. }) =
+            self.facts.services.iter().find(|service| service.starting)
+            && now_ms < since_ms + SETTLE_LIMIT_MS
+        {
+            return Some(format!("{} waits: {service} does not run elsewhere yet", node.name));
+        }
+        let serves = self.facts.services.iter().any(|service| service.desired > 0);
+        (serves && now_ms < since_ms + DRAINED_MS)
+            .then(|| format!("{} waits until its clients know that it goes", node.name))
     }
 
     /// A manager may go when those that stay are a majority of themselves and as many as wanted, or as many

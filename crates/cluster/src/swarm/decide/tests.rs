@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::swarm::Service;
 
 const STEP_MS: u64 = 500;
 
@@ -25,6 +26,8 @@ struct World {
     entries: Vec<(u32, Member)>,
     next_id: u32,
     now_ms: u64,
+    /// Whether a task of the service is starting.
+    starting: bool,
 }
 
 impl World {
@@ -78,6 +81,7 @@ impl World {
             worker_token: format!("{swarm}"),
             manager_token: String::new(),
             members,
+            services: vec![Service { name: "web".into(), running: 1, desired: 1, starting: self.starting }],
         });
         SwarmFacts { state: LocalState::Active, node_id: id.clone(), manager }
     }
@@ -285,6 +289,26 @@ fn of_two_managers_ordered_to_reboot_the_second_is_held_until_the_first_is_back(
     }
     assert!(held);
     world.assert_whole(3);
+}
+
+#[test]
+fn a_drained_node_stays_until_its_tasks_run_elsewhere_but_not_for_ever() {
+    let (mut world, mut swarm) = (World::new(3), Swarm::default());
+    world.settle(&mut swarm, 1);
+    for (lasts_ms, at_most_ms) in [(0, 8_000), (20_000, 22_000), (u64::MAX, 122_000)] {
+        let began_ms = world.now_ms;
+        world.machines[1].reboot = Reboot::Wanted;
+        while world.machines[1].reboot == Reboot::Wanted {
+            world.starting = world.now_ms - began_ms < lasts_ms;
+            world.turn(&mut swarm, 1, None);
+            world.act_all();
+        }
+        let took_ms = world.now_ms - began_ms;
+        assert!(took_ms >= lasts_ms.clamp(6_000, 120_000) && took_ms <= at_most_ms, "{took_ms} ms");
+        world.starting = false;
+        world.settle(&mut swarm, 1);
+        world.assert_whole(1);
+    }
 }
 
 #[test]

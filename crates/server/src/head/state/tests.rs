@@ -175,6 +175,7 @@ fn a_failed_remove_is_not_repeated_at_once() {
         worker_token: "w".into(),
         manager_token: "m".into(),
         members: vec![member("1", "node1", true), member("old", "node2", false)],
+        services: vec![],
     };
     let facts = SwarmFacts { state: LocalState::Active, node_id: "1".into(), manager: Some(manager) };
     state.report(&second, OTHER, Report { outcomes: vec![Outcome { order: 1, error: None }], ..inactive() });

@@ -1,0 +1,312 @@
+//! A rollout: nodes are made new one after another, the next only when all is well again; the first failure ends it.
+//!
+//! ```text
+//!   Running ──every node is new──► Done
+//!      │ ▲
+//!      │ └──resumed── Stopped { reason }: by the operator, or because a node did not come back well
+//!      └──────────────►
+//! ```
+//!
+//! It only wants reboots, of one node at a time; what a reboot takes (substitute, demote, drain, remove) and whether the
+//! quorum allows it now is decided where every reboot is. Pure: whoever calls tells what is seen, and keeps it on disk.
+
+use serde::{Deserialize, Serialize};
+
+use super::Reboot;
+use crate::NodeName;
+
+/// How long a node may take from the wish to its being Ready with all services running, in milliseconds.
+const NODE_LIMIT_MS: u64 = 20 * 60 * 1_000;
+
+/// Nodes that are made new one after another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rollout {
+    /// The nodes in their order.
+    pub nodes: Vec<(NodeName, Progress)>,
+    /// How it is.
+    pub state: RolloutState,
+    /// How long all has to be well before the next node, in milliseconds.
+    pub pause_ms: u64,
+    /// Since when all is well, milliseconds since 1970.
+    #[serde(default)]
+    pub well_since_ms: Option<u64>,
+    /// What it waits for now, a sentence; empty if for nothing.
+    #[serde(default)]
+    pub waits_for: String,
+}
+
+/// How far a node is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Progress {
+    /// Its turn is yet to come.
+    Waiting,
+    /// It is made new.
+    UnderWay {
+        /// Since when, milliseconds since 1970.
+        since_ms: u64,
+        /// The number of its last boot before.
+        boot: u64,
+    },
+    /// It is new, and all was well after.
+    Done {
+        /// How long it took, in milliseconds.
+        took_ms: u64,
+    },
+    /// It did not come back well.
+    Failed,
+}
+
+/// How a rollout is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RolloutState {
+    /// It goes on by itself.
+    Running,
+    /// It does not, until it is resumed.
+    Stopped {
+        /// Why: a sentence.
+        reason: String,
+    },
+    /// Every node is new.
+    Done,
+}
+
+/// What is seen of a node.
+#[derive(Clone, Debug)]
+pub struct Sight {
+    /// Its name.
+    pub name: NodeName,
+    /// The number of its newest boot.
+    pub boot: u64,
+    /// Whether the managers see it as Ready, in that boot.
+    pub is_ready: bool,
+    /// What failed in that boot; `None` if nothing did.
+    pub failure: Option<String>,
+    /// Whether it is to be rebooted.
+    pub reboot: Reboot,
+}
+
+impl Rollout {
+    /// A rollout of these nodes in this order.
+    pub fn new(nodes: Vec<NodeName>, pause_ms: u64) -> Self {
+        Self {
+            nodes: nodes.into_iter().map(|name| (name, Progress::Waiting)).collect(),
+            state: RolloutState::Running,
+            pause_ms,
+            well_since_ms: None,
+            waits_for: String::new(),
+        }
+    }
+
+    /// Ends it for now. The node that is under way goes on by itself.
+    pub fn stop(&mut self, reason: String) {
+        if self.state == RolloutState::Running {
+            self.state = RolloutState::Stopped { reason };
+            self.waits_for.clear();
+        }
+    }
+
+    /// Goes on where it stopped; a node that failed is tried again. Returns whether there is anything to do.
+    pub fn resume(&mut self) -> bool {
+        if !matches!(self.state, RolloutState::Stopped { .. }) {
+            return false;
+        }
+        for (_, progress) in &mut self.nodes {
+            if *progress == Progress::Failed {
+                *progress = Progress::Waiting;
+            }
+        }
+        self.state = RolloutState::Running;
+        self.well_since_ms = None;
+        true
+    }
+
+    /// Looks at all nodes, and at the services that have fewer tasks than they should; says which node is to be rebooted
+    /// now. `now_ms` is milliseconds since 1970.
+    pub fn step(&mut self, nodes: &[Sight], unsettled: &[&str], now_ms: u64) -> Option<NodeName> {
+        if self.state != RolloutState::Running {
+            return None;
+        }
+        self.waits_for.clear();
+        self.look_after(nodes, unsettled, now_ms);
+        if self.state != RolloutState::Running {
+            return None;
+        }
+        let is_waiting = |(_, progress): &(NodeName, Progress)| *progress == Progress::Waiting;
+        let next = self.nodes.iter().position(is_waiting);
+        if let Some(trouble) = trouble(nodes, next.map(|place| &self.nodes[place].0), unsettled) {
+            self.well_since_ms = None;
+            self.waits_for = trouble;
+            return None;
+        }
+        let well_since_ms = *self.well_since_ms.get_or_insert(now_ms);
+        let Some(place) = next else {
+            self.state = RolloutState::Done;
+            return None;
+        };
+        if now_ms < well_since_ms + self.pause_ms {
+            self.waits_for = "the pause between two nodes".to_owned();
+            return None;
+        }
+        let (name, progress) = &mut self.nodes[place];
+        let name = name.clone();
+        if let Some(sight) = nodes.iter().find(|sight| sight.name == name) {
+            *progress = Progress::UnderWay { since_ms: now_ms, boot: sight.boot };
+            self.well_since_ms = None;
+            return Some(name);
+        }
+        *progress = Progress::Failed;
+        self.stop(format!("{name} is not a node any more"));
+        None
+    }
+
+    /// Whether the node that is under way is new, or failed.
+    fn look_after(&mut self, nodes: &[Sight], unsettled: &[&str], now_ms: u64) {
+        let is_under_way =
+            |(_, progress): &&mut (NodeName, Progress)| matches!(progress, Progress::UnderWay { .. });
+        let Some((name, progress)) = self.nodes.iter_mut().find(is_under_way) else { return };
+        let Progress::UnderWay { since_ms, boot } = *progress else { return };
+        let sight = nodes.iter().find(|sight| sight.name == *name);
+        let is_new = sight.is_some_and(|sight| sight.boot > boot);
+        let missing = match sight {
+            None => Some("is not a node any more".to_owned()),
+            Some(sight) => sight
+                .failure
+                .clone()
+                .filter(|_| is_new)
+                .or_else(|| (now_ms >= since_ms + NODE_LIMIT_MS).then(|| late(sight, is_new, unsettled))),
+        };
+        if let Some(missing) = missing {
+            *progress = Progress::Failed;
+            let reason = format!("{name} {missing}");
+            return self.stop(reason);
+        }
+        let is_well = sight.is_some_and(|sight| sight.is_ready && sight.reboot == Reboot::No);
+        if is_new && is_well && unsettled.is_empty() {
+            *progress = Progress::Done { took_ms: now_ms - since_ms };
+        }
+    }
+}
+
+/// What a node that took too long still lacks.
+fn late(sight: &Sight, is_new: bool, unsettled: &[&str]) -> String {
+    let minutes = NODE_LIMIT_MS / 60_000;
+    if !is_new {
+        return format!("did not boot within {minutes} minutes");
+    }
+    match unsettled.first().filter(|_| sight.is_ready) {
+        Some(service) => format!("is Ready, but {service} does not run as it should after {minutes} minutes"),
+        None => format!("is not Ready after {minutes} minutes"),
+    }
+}
+
+/// Why the next node may not be taken out now. That it is not well itself is no reason: it may be what is to be mended.
+fn trouble(nodes: &[Sight], next: Option<&NodeName>, unsettled: &[&str]) -> Option<String> {
+    if let Some(away) = nodes.iter().find(|sight| sight.reboot != Reboot::No) {
+        return Some(format!("{} to be back", away.name));
+    }
+    let is_away = |sight: &&Sight| sight.boot > 0 && !sight.is_ready && next != Some(&sight.name);
+    if let Some(away) = nodes.iter().find(is_away) {
+        return Some(format!("{} to be Ready", away.name));
+    }
+    unsettled.first().map(|service| format!("{service} to run as it should"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sights(count: usize) -> Vec<Sight> {
+        let sight = |number| Sight {
+            name: format!("node{number}").parse().expect("a name"),
+            boot: 1,
+            is_ready: true,
+            failure: None,
+            reboot: Reboot::No,
+        };
+        (1..=count).map(sight).collect()
+    }
+
+    fn rollout(nodes: &[Sight], pause_ms: u64) -> Rollout {
+        Rollout::new(nodes.iter().map(|sight| sight.name.clone()).collect(), pause_ms)
+    }
+
+    /// The node boots anew and is well.
+    fn made_new(sight: &mut Sight) {
+        sight.boot += 1;
+        sight.is_ready = true;
+        sight.reboot = Reboot::No;
+    }
+
+    #[test]
+    fn nodes_go_one_after_another_and_only_while_all_is_well() {
+        let mut nodes = sights(3);
+        let mut rollout = rollout(&nodes, 10_000);
+        assert_eq!(rollout.step(&nodes, &[], 0), None, "the pause");
+        for place in 0..3 {
+            let mut now_ms = 20_000 + place as u64 * 100_000;
+            assert_eq!(rollout.step(&nodes, &["web"], now_ms), None);
+            assert_eq!(rollout.waits_for, "web to run as it should");
+            assert_eq!(rollout.step(&nodes, &[], now_ms), None, "the pause begins anew");
+            now_ms += 10_000;
+            assert_eq!(rollout.step(&nodes, &[], now_ms), Some(nodes[place].name.clone()));
+            nodes[place].reboot = Reboot::Wanted;
+            assert_eq!(rollout.step(&nodes, &[], now_ms + 1), None, "one at a time");
+            nodes[place].is_ready = false;
+            made_new(&mut nodes[place]);
+            assert_eq!(rollout.step(&nodes, &["web"], now_ms + 2), None);
+            assert!(
+                matches!(rollout.nodes[place].1, Progress::UnderWay { .. }),
+                "a service does not run yet"
+            );
+            rollout.step(&nodes, &[], now_ms + 3);
+            assert_eq!(rollout.nodes[place].1, Progress::Done { took_ms: 3 });
+        }
+        rollout.step(&nodes, &[], 1_000_000);
+        assert_eq!(rollout.state, RolloutState::Done);
+    }
+
+    #[test]
+    fn the_first_failure_stops_it_and_it_can_be_resumed() {
+        let mut nodes = sights(2);
+        let mut rollout = rollout(&nodes, 0);
+        assert!(rollout.step(&nodes, &[], 0).is_some());
+        nodes[0].boot = 2;
+        nodes[0].failure = Some("its user data failed: exit code 3".to_owned());
+        assert_eq!(rollout.step(&nodes, &[], 5), None);
+        let reason = "node1 its user data failed: exit code 3".to_owned();
+        assert_eq!(rollout.state, RolloutState::Stopped { reason });
+        nodes[0].is_ready = false;
+        assert_eq!(rollout.step(&nodes, &[], 6), None, "it does not go on by itself");
+        assert!(rollout.resume());
+        assert_eq!(rollout.step(&nodes, &[], 7), Some(nodes[0].name.clone()), "the failed one again");
+    }
+
+    #[test]
+    fn a_node_that_never_returns_ends_it() {
+        let mut nodes = sights(2);
+        let mut rollout = rollout(&nodes, 0);
+        assert!(rollout.step(&nodes, &[], 0).is_some());
+        nodes[0].reboot = Reboot::Ordered { since_ms: 1 };
+        nodes[0].is_ready = false;
+        assert_eq!(rollout.step(&nodes, &[], NODE_LIMIT_MS - 1), None);
+        assert_eq!(rollout.state, RolloutState::Running);
+        assert_eq!(rollout.step(&nodes, &[], NODE_LIMIT_MS), None);
+        assert!(
+            matches!(&rollout.state, RolloutState::Stopped { reason } if reason.contains("did not boot"))
+        );
+    }
+
+    #[test]
+    fn a_node_that_is_down_already_is_waited_for() {
+        let mut nodes = sights(2);
+        nodes[1].is_ready = false;
+        let mut rollout = rollout(&nodes, 0);
+        assert_eq!(rollout.step(&nodes, &[], 0), None);
+        assert_eq!(rollout.waits_for, "node2 to be Ready");
+        rollout.stop("the operator stopped it".to_owned());
+        nodes[1].is_ready = true;
+        assert_eq!(rollout.step(&nodes, &[], 1), None);
+    }
+}
