@@ -154,6 +154,7 @@ fn services(list: &Value) -> (Vec<Service>, Vec<String>) {
             running: service["ServiceStatus"]["RunningTasks"].as_u64()?,
             desired: service["ServiceStatus"]["DesiredTasks"].as_u64()?,
             starting: false,
+            ports: ports(&service["Endpoint"]["Ports"]),
         };
         Some((read, text(&service["ID"])))
     };
@@ -162,6 +163,13 @@ fn services(list: &Value) -> (Vec<Service>, Vec<String>) {
     services.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
     services.truncate(ManagerFacts::SERVICES_LIMIT);
     services.into_iter().unzip()
+}
+
+/// The TCP ports that the routing mesh publishes.
+fn ports(list: &Value) -> Vec<u16> {
+    let is_meshed = |port: &&Value| port["Protocol"] == "tcp" && port["PublishMode"] == "ingress";
+    let number = |port: &Value| u16::try_from(port["PublishedPort"].as_u64()?).ok();
+    list.as_array().into_iter().flatten().filter(is_meshed).filter_map(number).collect()
 }
 
 /// The ids of the services one of whose tasks is on its way to run. One that fits on no node is pending with a reason.
@@ -198,11 +206,15 @@ mod tests {
     #[test]
     fn dockers_service_list_becomes_counts() {
         let list = json!([
-            {"ID": "s2", "Spec": {"Name": "web"}, "ServiceStatus": {"RunningTasks": 2, "DesiredTasks": 3}},
+            {"ID": "s2", "Spec": {"Name": "web"}, "ServiceStatus": {"RunningTasks": 2, "DesiredTasks": 3},
+             "Endpoint": {"Ports": [{"Protocol": "tcp", "PublishedPort": 80, "PublishMode": "ingress"},
+                                    {"Protocol": "udp", "PublishedPort": 53, "PublishMode": "ingress"},
+                                    {"Protocol": "tcp", "PublishedPort": 81, "PublishMode": "host"}]}},
             {"ID": "s1", "Spec": {"Name": "db"}, "ServiceStatus": {"RunningTasks": 1, "DesiredTasks": 1}},
             {"ID": "odd"}
         ]);
         let (services, ids) = services(&list);
+        assert_eq!(services[1].ports, [80]);
         let counts: Vec<_> =
             services.into_iter().map(|service| (service.name, service.running, service.desired)).collect();
         assert_eq!(counts, [("db".to_owned(), 1, 1), ("web".to_owned(), 2, 3)]);

@@ -10,6 +10,7 @@ mod http;
 mod ledger;
 mod orders;
 mod outbox;
+mod ports;
 mod report;
 mod services;
 mod user_data;

@@ -116,6 +116,7 @@ impl Outbox {
         Report {
             uptime_ms: uptime_ms(),
             events: content.events.iter().take(Report::EVENTS_LIMIT).cloned().collect(),
+            answering: std::collections::BTreeSet::new(),
             swarm: None,
             outcomes: content.outcomes.iter().chain(&content.told_again).cloned().collect(),
         }

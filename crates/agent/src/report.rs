@@ -1,6 +1,7 @@
 //! The report loop: tells the head what there is to tell, at once when something changed, and hands its
 //! orders on. Goes on for ever, with the head or without.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, TcpStream};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::facts::Look;
 use crate::http::{Request, exchange};
 use crate::ledger::{Entry, Ledger};
 use crate::outbox::Outbox;
+use crate::ports::Ports;
 use crate::watchdog::Heart;
 
 /// How long the head may take to accept a connection, and to answer.
@@ -41,6 +43,7 @@ pub(crate) struct Reporter {
     outbox: Arc<Outbox>,
     ledger: Arc<Ledger>,
     orders: SyncSender<Order>,
+    ports: Ports,
 }
 
 /// What the loop remembers from turn to turn.
@@ -48,6 +51,7 @@ struct Turn {
     next_report: Instant,
     pause: Duration,
     told: Option<SwarmFacts>,
+    told_ports: BTreeSet<u16>,
 }
 
 impl Reporter {
@@ -59,7 +63,8 @@ impl Reporter {
         ledger: Arc<Ledger>,
         orders: SyncSender<Order>,
     ) -> Self {
-        Self { head: plan.head, path: plan.report_path(), look: Look::new(docker), outbox, ledger, orders }
+        let (look, ports) = (Look::new(docker), Ports::at(plan.address));
+        Self { head: plan.head, path: plan.report_path(), look, outbox, ledger, orders, ports }
     }
 
     /// Reports for as long as the node runs.
@@ -67,7 +72,8 @@ impl Reporter {
     /// # Errors
     /// The thread that carries out orders has died; a new agent starts one.
     pub(crate) fn run(mut self, heart: &Heart) -> Result<()> {
-        let mut turn = Turn { next_report: Instant::now(), pause: PAUSES.0, told: None };
+        let mut turn =
+            Turn { next_report: Instant::now(), pause: PAUSES.0, told: None, told_ports: BTreeSet::new() };
         loop {
             heart.beat();
             self.turn(&mut turn)?;
@@ -76,15 +82,19 @@ impl Reporter {
 
     fn turn(&mut self, turn: &mut Turn) -> Result<()> {
         let facts = self.facts();
-        let due = Instant::now() >= turn.next_report || facts != turn.told || !self.outbox.is_empty();
-        if due {
-            let report = Report { swarm: facts.clone(), ..self.outbox.report() };
+        let answering = self.ports.look();
+        let changed = facts != turn.told || answering != turn.told_ports;
+        if changed || Instant::now() >= turn.next_report || !self.outbox.is_empty() {
+            let report =
+                Report { swarm: facts.clone(), answering: answering.clone(), ..self.outbox.report() };
             match post(self.head, &self.path, &report) {
                 Ok(answer) => {
                     self.outbox.answered(&report);
                     turn.next_report = Instant::now() + interval(&answer);
                     turn.pause = PAUSES.0;
                     turn.told = facts.clone();
+                    turn.told_ports = answering;
+                    self.ports.want(answer.ports);
                     self.hand_on(answer.orders)?;
                 }
                 Err(_) => {
@@ -95,7 +105,8 @@ impl Reporter {
             }
         }
         let until_report = turn.next_report.saturating_duration_since(Instant::now());
-        self.outbox.wait_for_more(until_report.min(poll(facts.as_ref())));
+        let poll = if self.ports.is_complete() { poll(facts.as_ref()) } else { FORMING_POLL };
+        self.outbox.wait_for_more(until_report.min(poll));
         Ok(())
     }
 

@@ -62,8 +62,14 @@ pub(crate) fn spans(spans: &[Span]) -> Table {
 pub(crate) fn members(swarm: &SwarmView) -> Table {
     let mut table = table(&["NODE", "STATE", "ROLE", "ID"]);
     for member in &swarm.members {
-        let state =
-            if member.ready { Cell::new("ready").fg(Color::Green) } else { Cell::new("down").fg(Color::Red) };
+        let in_rotation = swarm.in_rotation.iter().any(|name| name.as_str() == member.hostname);
+        let state = match member.ready {
+            true if in_rotation => Cell::new("ready").fg(Color::Green),
+            true if member.drained => Cell::new("drained").fg(Color::Yellow),
+            // Its routing mesh is not up yet.
+            true => Cell::new("comes up").fg(Color::Yellow),
+            false => Cell::new("down").fg(Color::Red),
+        };
         let role = match (member.leader, member.manager) {
             (true, _) => "leader",
             (_, true) => "manager",

@@ -166,16 +166,22 @@ fn roll_out_under_load(lab: &Lab) {
         serde_json::from_slice(&started.stdout).unwrap()
     };
     assert_eq!(began.nodes.len(), 3, "{began:?}");
-    let limit = Instant::now() + SWARM_LIMIT;
+    let began_at = Instant::now();
+    let limit = began_at + SWARM_LIMIT;
     let (mut fetches, mut failures) = (0, Vec::new());
     loop {
-        for member in swarm(lab).members.into_iter().filter(|member| member.ready && !member.drained) {
-            let number: u8 = member.hostname.trim_start_matches("node").parse().unwrap();
+        for name in swarm(lab).in_rotation {
+            let number: u8 = name.as_str().trim_start_matches("node").parse().unwrap();
             let page = lab.fetch(&format!("http://10.78.0.{}/", 10 + number));
             fetches += 1;
             match page {
                 Ok(page) if page.status == 200 => {}
-                other => failures.push(format!("{} {other:?}", member.hostname)),
+                Ok(page) => failures.push(format!(
+                    "{} s: {name}: status {}",
+                    began_at.elapsed().as_secs(),
+                    page.status
+                )),
+                Err(error) => failures.push(format!("{} s: {name}: {error}", began_at.elapsed().as_secs())),
             }
         }
         let rollout: Rollout = lab.client().get("/v1/rollout").unwrap();

@@ -3,6 +3,8 @@
 //! The node posts a [`Report`] as JSON to [`crate::plan::NodePlan::report_path`]; the answer is [`Orders`].
 //! There is no other channel: the head never connects to a node.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::phase::Event;
@@ -19,6 +21,9 @@ pub struct Report {
     /// What Docker says of the swarm; absent until Docker answers.
     #[serde(default)]
     pub swarm: Option<SwarmFacts>,
+    /// Which of [`Orders::ports`] have answered at the node's own address.
+    #[serde(default)]
+    pub answering: BTreeSet<u16>,
     /// How the orders of the last answers ended.
     #[serde(default)]
     pub outcomes: Vec<Outcome>,
@@ -52,6 +57,9 @@ pub struct Orders {
     /// carried out again.
     #[serde(default)]
     pub orders: Vec<Order>,
+    /// The TCP ports on which the node should answer for the swarm's services.
+    #[serde(default)]
+    pub ports: BTreeSet<u16>,
 }
 
 /// One thing to do, with a number that is never used again for this boot.

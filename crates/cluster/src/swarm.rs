@@ -19,6 +19,8 @@ mod rollout;
 pub use decide::{Decisions, Known, NodeState, Reboot, RoleWish, Swarm, View};
 pub use rollout::{Progress, Rollout, RolloutState, Sight};
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 /// What one node's Docker says about the swarm (`GET /info`, and on a manager `/swarm` and `/nodes`).
@@ -71,6 +73,15 @@ impl ManagerFacts {
     /// The most services that a manager tells of.
     pub const SERVICES_LIMIT: usize = 256;
 
+    /// The ports on which every node should answer: those of services that run somewhere.
+    pub fn ports(&self) -> BTreeSet<u16> {
+        let running = self.services.iter().filter(|service| service.running > 0);
+        running.flat_map(|service| &service.ports).copied().take(Self::PORTS_LIMIT).collect()
+    }
+
+    /// The most ports that a node looks after.
+    pub const PORTS_LIMIT: usize = 64;
+
     /// The names of the services that have fewer tasks running than they should.
     pub fn unsettled(&self) -> impl Iterator<Item = &str> {
         self.services
@@ -92,6 +103,9 @@ pub struct Service {
     /// Whether one of its tasks has a place, or looks for one, and does not run yet. One that fits nowhere is not starting.
     #[serde(default)]
     pub starting: bool,
+    /// The TCP ports that every node of the swarm answers for it (Docker's routing mesh).
+    #[serde(default)]
+    pub ports: Vec<u16>,
 }
 
 /// One entry of `docker node ls`.

@@ -76,6 +76,9 @@ pub struct SwarmView {
     pub cluster_id: String,
     /// Its entries as the managers see them.
     pub members: Vec<crate::swarm::Member>,
+    /// The nodes that are Ready and answer for the services: those that `swarm.<domain>` resolves to.
+    #[serde(default)]
+    pub in_rotation: Vec<NodeName>,
     /// What is held and why, one sentence each.
     pub held: Vec<String>,
 }

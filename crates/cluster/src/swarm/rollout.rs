@@ -79,7 +79,7 @@ pub struct Sight {
     pub name: NodeName,
     /// The number of its newest boot.
     pub boot: u64,
-    /// Whether the managers see it as Ready, in that boot.
+    /// Whether the managers see it as Ready in that boot, and it answers for the services.
     pub is_ready: bool,
     /// What failed in that boot; `None` if nothing did.
     pub failure: Option<String>,

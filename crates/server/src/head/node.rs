@@ -1,5 +1,6 @@
 //! One node as the head keeps it: what is remembered on disk, and what only this run knows.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -53,6 +54,10 @@ pub(crate) struct Node {
     pub(crate) timeline: Vec<TimelineLine>,
     pub(crate) latest: Option<(Phase, Step, String)>,
     pub(crate) facts: Option<SwarmFacts>,
+    /// The services' ports on which it has answered in this life.
+    pub(crate) answering: BTreeSet<u16>,
+    /// Whether it is Ready and has answered on all of them. Stays so when ports are added, as long as it is Ready.
+    pub(crate) is_serving: bool,
     /// Who spoke when the node last asked for an address.
     pub(crate) profile: Profile,
     pub(crate) heard_ms: u64,
@@ -118,6 +123,8 @@ impl Node {
             timeline: Vec::new(),
             latest: None,
             facts: None,
+            answering: BTreeSet::new(),
+            is_serving: false,
             profile: Profile::System,
             heard_ms: 0,
             orders: Vec::new(),
@@ -190,6 +197,8 @@ impl Node {
             self.kept.reboot = Reboot::No;
         }
         self.facts = None;
+        self.answering.clear();
+        self.is_serving = false;
         self.orders.clear();
         self.rest_until_ms = 0;
         self.firmware = None;

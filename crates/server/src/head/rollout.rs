@@ -121,7 +121,7 @@ impl State {
         let sight = |node: &Node| Sight {
             name: node.kept.name.clone(),
             boot: node.kept.boot,
-            is_ready: node.kept.ready_at_ms.is_some() && self.is_ready(node),
+            is_ready: node.kept.ready_at_ms.is_some() && node.is_serving,
             failure: failure(node),
             reboot: node.kept.reboot,
         };

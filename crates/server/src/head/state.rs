@@ -15,7 +15,7 @@ use std::net::Ipv4Addr;
 use anyhow::Context;
 use cluster::phase::{Event, Step};
 use cluster::report::{Orders, Report};
-use cluster::swarm::{Rollout, Swarm};
+use cluster::swarm::{ManagerFacts, Rollout, Swarm};
 use cluster::view::RivalView;
 use cluster::{BootToken, Mac, NodeName, Phase};
 use netboot::dhcp::{self, Leases};
@@ -163,9 +163,9 @@ impl State {
                 .filter_map(|(mac, _)| Some(self.nodes.get(mac)?.kept.name.clone()))
                 .collect(),
             swarm: self
-                .ready
-                .keys()
-                .filter_map(|mac| self.nodes.get(mac))
+                .nodes
+                .values()
+                .filter(|node| node.is_serving)
                 .filter_map(|node| self.address(node))
                 .collect(),
         }
@@ -204,6 +204,7 @@ impl State {
         if report.swarm.is_some() {
             node.facts = report.swarm;
         }
+        node.answering = report.answering.into_iter().take(ManagerFacts::PORTS_LIMIT).collect();
         for outcome in report.outcomes {
             self.outcome(mac, outcome);
         }
@@ -213,7 +214,8 @@ impl State {
             || !node.orders.is_empty()
             || !self.held.is_empty();
         let report_in_ms = if busy { BUSY_REPORT_MS } else { QUIET_REPORT_MS };
-        Some(Orders { now_ms, report_in_ms, orders: node.orders.clone() })
+        let ports = self.council().map(|(_, facts)| facts.ports()).unwrap_or_default();
+        Some(Orders { now_ms, report_in_ms, orders: node.orders.clone(), ports })
     }
 
     /// A line from the node itself: its time is put on our clock, its words are made harmless.

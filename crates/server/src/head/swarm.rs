@@ -15,6 +15,8 @@ use crate::store::Write;
 const FRESH_MS: u64 = 15_000;
 /// How long a node rests after an order failed, in milliseconds: the reason rarely goes away at once.
 const REST_MS: u64 = 2_000;
+/// How long a Ready node may take to answer for the services, in milliseconds.
+const SERVING_LIMIT_MS: u64 = 60_000;
 
 impl State {
     /// Looks at the whole swarm and gives the orders that follow.
@@ -135,6 +137,7 @@ impl State {
                 self.ready = ready;
                 self.zone_changes();
             }
+            self.note_serving();
         }
         let new = |node: &&Node| node.kept.ready_at_ms.is_none() && node.kept.reboot != Reboot::Wanted;
         let ready: Vec<Mac> = self
@@ -150,6 +153,29 @@ impl State {
             node.kept.reboot = Reboot::No;
             self.note(mac, self.now_ms, Phase::Ready, Step::Done, String::new());
             self.remember(mac);
+            self.zone_changes();
+        }
+    }
+
+    /// A node is in rotation once it answers for the services, or has had its time: one that never answers must not keep
+    /// all nodes out.
+    fn note_serving(&mut self) {
+        let ports = self.council().map(|(_, facts)| facts.ports()).unwrap_or_default();
+        let serves = |node: &Node| {
+            let had_its_time =
+                node.kept.ready_at_ms.is_some_and(|at_ms| self.now_ms >= at_ms + SERVING_LIMIT_MS);
+            self.is_ready(node) && (node.is_serving || had_its_time || node.answering.is_superset(&ports))
+        };
+        let changed: Vec<Mac> = self
+            .nodes
+            .values()
+            .filter(|node| serves(node) != node.is_serving)
+            .map(|node| node.kept.mac)
+            .collect();
+        for mac in changed {
+            if let Some(node) = self.nodes.get_mut(&mac) {
+                node.is_serving = !node.is_serving;
+            }
             self.zone_changes();
         }
     }
@@ -176,7 +202,10 @@ impl State {
     pub(super) fn swarm_view(&self) -> SwarmView {
         let members = self.council().map(|(_, facts)| facts.members.clone()).unwrap_or_default();
         let cluster_id = self.swarm.known().map(|known| known.cluster_id.clone()).unwrap_or_default();
-        SwarmView { cluster_id, members, held: self.held.clone() }
+        let serving = self.nodes.values().filter(|node| node.is_serving);
+        let mut in_rotation: Vec<NodeName> = serving.map(|node| node.kept.name.clone()).collect();
+        in_rotation.sort();
+        SwarmView { cluster_id, members, in_rotation, held: self.held.clone() }
     }
 
     pub(super) fn put_stack(&mut self, name: String, compose: String) {

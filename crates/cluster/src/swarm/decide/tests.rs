@@ -81,7 +81,13 @@ impl World {
             worker_token: format!("{swarm}"),
             manager_token: String::new(),
             members,
-            services: vec![Service { name: "web".into(), running: 1, desired: 1, starting: self.starting }],
+            services: vec![Service {
+                name: "web".into(),
+                running: 1,
+                desired: 1,
+                starting: self.starting,
+                ports: vec![],
+            }],
         });
         SwarmFacts { state: LocalState::Active, node_id: id.clone(), manager }
     }
