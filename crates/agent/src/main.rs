@@ -8,6 +8,7 @@ mod docker;
 mod facts;
 mod http;
 mod ledger;
+mod life;
 mod orders;
 mod outbox;
 mod report;

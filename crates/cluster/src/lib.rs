@@ -5,6 +5,7 @@
 
 #[cfg(feature = "configuration")]
 pub mod configuration;
+pub mod life;
 pub mod mac;
 pub mod manifest;
 pub mod name;

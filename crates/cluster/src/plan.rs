@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::NodeName;
+use crate::life::Life;
 
 /// The longest APPEND that U-Boot passes on, in bytes (`CONFIG_SYS_CBSIZE` of its PXE parser).
 pub const COMMAND_LINE_LIMIT: usize = 1_024;
@@ -60,7 +61,7 @@ impl From<Digest> for String {
     }
 }
 
-fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(crate) fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
@@ -87,7 +88,7 @@ impl BootToken {
     }
 }
 
-/// The text was not a boot token.
+/// The text was not a boot token, nor another 128 random bits.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("not a boot token")]
 pub struct InvalidToken;
@@ -107,12 +108,33 @@ impl fmt::Debug for BootToken {
 }
 
 /// What happens to the data partition at boot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wipe {
     /// A new file system at every boot: nothing of the last life remains.
     #[default]
     Always,
+    /// A new file system unless the one that is there was made for the plan's image and this life, and is sound.
+    OnChange(Life),
+}
+
+impl fmt::Display for Wipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always => f.write_str("always"),
+            Self::OnChange(life) => write!(f, "on-change:{life}"),
+        }
+    }
+}
+
+impl FromStr for Wipe {
+    type Err = InvalidToken;
+    fn from_str(text: &str) -> Result<Self, InvalidToken> {
+        match text.strip_prefix("on-change:") {
+            Some(life) => life.parse().map(Self::OnChange),
+            None if text == "always" => Ok(Self::Always),
+            None => Err(InvalidToken),
+        }
+    }
 }
 
 /// What one node gets this time. Made by the head when the node fetches its boot configuration.
@@ -188,7 +210,7 @@ impl NodePlan {
     pub fn command_line(&self) -> String {
         let gateway = self.gateway.map(|gateway| gateway.to_string()).unwrap_or_default();
         format!(
-            "{IP}={}::{gateway}:{}:{}::off:{} {HEAD}={} {SYSTEM}={}:{} {WIPE}=always {TOKEN}={} {USER_DATA_PARAMETER}={}",
+            "{IP}={}::{gateway}:{}:{}::off:{} {HEAD}={} {SYSTEM}={}:{} {WIPE}={} {TOKEN}={} {USER_DATA_PARAMETER}={}",
             self.address,
             netmask(self.prefix),
             self.name,
@@ -196,6 +218,7 @@ impl NodePlan {
             self.head,
             self.system,
             self.system_bytes,
+            self.wipe,
             self.token.expose(),
             self.user_data_url,
         )
@@ -215,10 +238,7 @@ impl NodePlan {
         };
         let (system, system_bytes) =
             value(SYSTEM)?.split_once(':').ok_or(InvalidCommandLine::Invalid(SYSTEM))?;
-        match parameters.get(WIPE) {
-            None | Some(&"always") => {}
-            Some(_) => return Err(InvalidCommandLine::Invalid(WIPE)),
-        }
+        let wipe = parameters.get(WIPE).map(|text| read(WIPE, text)).transpose()?.unwrap_or_default();
         Ok(Self {
             name: read(IP, name)?,
             address: read(IP, address)?,
@@ -228,10 +248,18 @@ impl NodePlan {
             head: read(HEAD, value(HEAD)?)?,
             system: read(SYSTEM, system)?,
             system_bytes: read(SYSTEM, system_bytes)?,
-            wipe: Wipe::Always,
+            wipe,
             user_data_url: value(USER_DATA_PARAMETER)?.to_owned(),
             token: read(TOKEN, value(TOKEN)?)?,
         })
+    }
+
+    /// The stamp that the data partition has to carry to be kept; `None`: it never is.
+    pub fn life_stamp(&self) -> Option<String> {
+        match &self.wipe {
+            Wipe::Always => None,
+            Wipe::OnChange(life) => Some(life.stamp(&self.system)),
+        }
     }
 
     /// Path on the head where the system image is. Answers ranges (RFC 9110 section 14).
@@ -263,6 +291,7 @@ fn prefix(netmask: Ipv4Addr) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::life::LifeNumber;
 
     fn plan() -> NodePlan {
         let token = BootToken::new([0xab; 16]);
@@ -288,6 +317,12 @@ mod tests {
         assert_eq!(NodePlan::parse(&written), Ok(plan()));
         let without_router = NodePlan { gateway: None, prefix: 16, ..plan() };
         assert_eq!(NodePlan::parse(&without_router.command_line()), Ok(without_router));
+        let life = Life { user_data: Digest([5; 32]), number: LifeNumber([6; 16]) };
+        let kept = NodePlan { wipe: Wipe::OnChange(life), ..plan() };
+        assert_eq!(NodePlan::parse(&kept.command_line()), Ok(kept.clone()));
+        assert_eq!(kept.life_stamp(), Some(life.stamp(&Digest([7; 32]))));
+        let odd = kept.command_line().replace("on-change:", "sometimes:");
+        assert_eq!(NodePlan::parse(&odd), Err(InvalidCommandLine::Invalid(WIPE)));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use cluster::report::Orders;
 use crate::card::Card;
 use crate::head::Head;
 use crate::timeline::Timeline;
-use crate::{card, console, hardware, network, root, system};
+use crate::{card, console, data, hardware, network, root, system};
 
 /// Pause before a phase is tried again; grows by itself with each try.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
@@ -44,7 +44,7 @@ const STAGES: [Stage; 7] = [
     Stage { phase: Phase::Clock, run: network::set_clock, tries: 1 },
     Stage { phase: Phase::Disk, run: card::run, tries: 2 },
     Stage { phase: Phase::System, run: system::run, tries: 3 },
-    Stage { phase: Phase::Data, run: root::make_data, tries: 2 },
+    Stage { phase: Phase::Data, run: data::run, tries: 2 },
     Stage { phase: Phase::Root, run: root::assemble, tries: 1 },
 ];
 

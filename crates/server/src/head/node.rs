@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use cluster::life::LifeNumber;
 use cluster::phase::{Event, Phase, Step};
 use cluster::report::{Action, Order};
 use cluster::swarm::{Reboot, RoleWish, SwarmFacts};
@@ -10,6 +11,8 @@ use cluster::view::{NodeView, TimelineLine};
 use cluster::{Mac, NodeName};
 use netboot::dhcp::Profile;
 use serde::{Deserialize, Serialize};
+
+use crate::config::WipePolicy;
 
 /// How many boots of a node the timeline keeps.
 const BOOTS_KEPT: u64 = 5;
@@ -39,6 +42,9 @@ pub(crate) struct Remembered {
     /// The user data of this boot was fetched and run; it is not served again.
     pub(crate) user_data_done: bool,
     pub(crate) reboot: Reboot,
+    /// Which life the node's data is of, if it may be kept; a reboot that is ordered ends it.
+    #[serde(default)]
+    pub(crate) life: Option<LifeNumber>,
     /// Orders are numbered on through a restart of the head.
     pub(crate) next_order: u64,
 }
@@ -50,6 +56,7 @@ pub(crate) struct Node {
     pub(crate) fixed: Option<Ipv4Addr>,
     pub(crate) wish: RoleWish,
     pub(crate) user_data: Option<String>,
+    pub(crate) wipe: Option<WipePolicy>,
     pub(crate) timeline: Vec<TimelineLine>,
     pub(crate) latest: Option<(Phase, Step, String)>,
     pub(crate) facts: Option<SwarmFacts>,
@@ -85,6 +92,7 @@ impl Node {
             offered_hash: None,
             user_data_done: false,
             reboot: Reboot::No,
+            life: None,
             next_order: 1,
         };
         Self::remembered(kept)
@@ -97,6 +105,7 @@ impl Node {
             fixed: None,
             wish: RoleWish::Any,
             user_data: None,
+            wipe: None,
             timeline: Vec::new(),
             latest: None,
             facts: None,

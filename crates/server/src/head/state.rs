@@ -101,6 +101,7 @@ impl State {
             node.fixed = settings.address;
             node.wish = settings.role;
             node.user_data = settings.user_data;
+            node.wipe = settings.wipe;
         }
         let configured: BTreeSet<Mac> = self.settings.nodes.iter().map(|node| node.mac).collect();
         // A node that the configuration named once is one that enrolled by itself now, if it may.

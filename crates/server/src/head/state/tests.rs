@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use cluster::Digest;
-use cluster::plan::NodePlan;
+use cluster::plan::{NodePlan, Wipe};
 use netboot::dhcp::{Change, Kind, Request};
 
 use super::*;
 use crate::config;
+use crate::config::WipePolicy;
 
 pub(super) const MAC: Mac = Mac([0xb8, 0x27, 0xeb, 0, 1, 1]);
 pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
@@ -232,4 +233,39 @@ fn a_report_that_comes_twice_leaves_one_line() {
     }
     let lines = state.detail("node1").expect("a node").timeline;
     assert_eq!(lines.iter().filter(|line| line.phase == Phase::Disk).count(), 1);
+}
+
+/// What node1 is told of its data at its next boot.
+fn told_wipe(state: &mut State) -> Wipe {
+    let token = boot(state, MAC, ADDRESS);
+    state.boot_plan(MAC, ADDRESS, &token).expect("a plan").node.wipe
+}
+
+#[test]
+fn data_is_kept_until_its_user_data_changes_or_a_reboot_is_ordered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut state = state();
+    state.settings.user_data.directory = folder.path().to_owned();
+    let file = folder.path().join("default.sh");
+    std::fs::write(&file, "echo {{ node.name }}").expect("written");
+    assert_eq!(told_wipe(&mut state), Wipe::Always, "the default");
+
+    state.nodes.get_mut(&MAC).expect("a node").wipe = Some(WipePolicy::OnChange);
+    let first = told_wipe(&mut state);
+    assert!(matches!(first, Wipe::OnChange(_)));
+    assert_eq!(told_wipe(&mut state), first);
+    let kept = state.nodes[&MAC].kept.life;
+    assert!(state.take_writes().iter().any(|write| matches!(write, Write::Node(node) if node.life == kept)));
+
+    std::fs::write(&file, "echo {{ node.address }}").expect("written");
+    let changed = told_wipe(&mut state);
+    assert!(matches!((first, changed), (Wipe::OnChange(one), Wipe::OnChange(other))
+        if one.number == other.number && one.user_data != other.user_data));
+
+    assert!(state.reboot("node1"));
+    assert!(matches!((changed, told_wipe(&mut state)), (Wipe::OnChange(one), Wipe::OnChange(other))
+        if one.number != other.number && one.user_data == other.user_data));
+
+    std::fs::write(&file, "{{ nothing }}").expect("written");
+    assert_eq!(told_wipe(&mut state), Wipe::Always, "in doubt");
 }
