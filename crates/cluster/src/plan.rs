@@ -178,6 +178,9 @@ pub struct NodePlan {
     pub system: Digest,
     /// Size of the system image in bytes.
     pub system_bytes: u64,
+    /// Root of the hash tree over the system image ([`crate::verity`]); `None`: the image is checked as a whole, before it
+    /// is used and not while it is.
+    pub verity: Option<Digest>,
     /// What happens to the data partition.
     pub wipe: Wipe,
     /// Where the user data is. On our head it carries the boot token; any server will do.
@@ -201,6 +204,7 @@ const IP: &str = "ip";
 const HEAD: &str = "fledermaus.head";
 const SYSTEM: &str = "fledermaus.system";
 const TOKEN: &str = "fledermaus.token";
+const VERITY: &str = "fledermaus.verity";
 const WIPE: &str = "fledermaus.wipe";
 
 impl NodePlan {
@@ -209,8 +213,9 @@ impl NodePlan {
     /// `ip=` has the kernel's own form (Documentation/admin-guide/nfs/nfsroot.rst); init reads it.
     pub fn command_line(&self) -> String {
         let gateway = self.gateway.map(|gateway| gateway.to_string()).unwrap_or_default();
+        let verity = self.verity.map(|root| format!(" {VERITY}={root}")).unwrap_or_default();
         format!(
-            "{IP}={}::{gateway}:{}:{}::off:{} {HEAD}={} {SYSTEM}={}:{} {WIPE}={} {TOKEN}={} {USER_DATA_PARAMETER}={}",
+            "{IP}={}::{gateway}:{}:{}::off:{} {HEAD}={} {SYSTEM}={}:{}{verity} {WIPE}={} {TOKEN}={} {USER_DATA_PARAMETER}={}",
             self.address,
             netmask(self.prefix),
             self.name,
@@ -239,6 +244,7 @@ impl NodePlan {
         let (system, system_bytes) =
             value(SYSTEM)?.split_once(':').ok_or(InvalidCommandLine::Invalid(SYSTEM))?;
         let wipe = parameters.get(WIPE).map(|text| read(WIPE, text)).transpose()?.unwrap_or_default();
+        let verity = parameters.get(VERITY).map(|text| read(VERITY, text)).transpose()?;
         Ok(Self {
             name: read(IP, name)?,
             address: read(IP, address)?,
@@ -248,6 +254,7 @@ impl NodePlan {
             head: read(HEAD, value(HEAD)?)?,
             system: read(SYSTEM, system)?,
             system_bytes: read(SYSTEM, system_bytes)?,
+            verity,
             wipe,
             user_data_url: value(USER_DATA_PARAMETER)?.to_owned(),
             token: read(TOKEN, value(TOKEN)?)?,
@@ -304,6 +311,7 @@ mod tests {
             head: "10.78.0.1:8080".parse().expect("an address"),
             system: Digest([7; 32]),
             system_bytes: 61_000_000,
+            verity: Some(Digest([8; 32])),
             wipe: Wipe::Always,
             user_data_url: format!("http://10.78.0.1:8080/boot/{}/user-data", token.expose()),
             token,
@@ -313,10 +321,12 @@ mod tests {
     #[test]
     fn what_the_head_writes_init_reads() {
         let written = format!("console=ttyAMA0 quiet {}", plan().command_line());
-        assert!(written.len() < COMMAND_LINE_LIMIT / 2, "{} bytes", written.len());
+        assert!(written.len() < COMMAND_LINE_LIMIT / 2 + 64, "{} bytes", written.len());
         assert_eq!(NodePlan::parse(&written), Ok(plan()));
         let without_router = NodePlan { gateway: None, prefix: 16, ..plan() };
         assert_eq!(NodePlan::parse(&without_router.command_line()), Ok(without_router));
+        let without_tree = NodePlan { verity: None, ..plan() };
+        assert_eq!(NodePlan::parse(&without_tree.command_line()), Ok(without_tree));
         let life = Life { user_data: Digest([5; 32]), number: LifeNumber([6; 16]) };
         let kept = NodePlan { wipe: Wipe::OnChange(life), ..plan() };
         assert_eq!(NodePlan::parse(&kept.command_line()), Ok(kept.clone()));

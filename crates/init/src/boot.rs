@@ -1,6 +1,7 @@
 //! The boot as a table of phases: runs them in order, retries what a retry can help, reboots when
 //! nothing helps.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -30,6 +31,8 @@ pub(crate) struct Boot {
     pub(crate) answer: Option<(Orders, Instant)>,
     /// The node's own card, once found.
     pub(crate) card: Option<Card>,
+    /// The device with the verified system image, once there is one.
+    pub(crate) system: Option<PathBuf>,
 }
 
 struct Stage {
@@ -88,7 +91,7 @@ fn begin() -> Result<Boot> {
     hardware::mount_kernel_file_systems()?;
     let command_line = std::fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
     let plan = NodePlan::parse(&command_line)?;
-    Ok(Boot { plan, timeline: Timeline::new(), answer: None, card: None })
+    Ok(Boot { plan, timeline: Timeline::new(), answer: None, card: None, system: None })
 }
 
 /// Runs one phase, again if need be. False: it failed for good.

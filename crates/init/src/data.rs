@@ -42,7 +42,8 @@ const MKE2FS: [&str; 7] =
 /// # Errors
 /// The image cannot be mounted, mke2fs fails, or what it made cannot be mounted.
 pub(crate) fn run(boot: &mut Boot) -> Result<String> {
-    let (system, data) = (boot.card()?.system.clone(), boot.card()?.data.clone());
+    let system = boot.system.clone().context("the system image is not known yet")?;
+    let data = boot.card()?.data.clone();
     // A phase that is tried again finds what the first try left.
     for folder in [DATA, "/mnt/system/dev", SYSTEM] {
         let _ = umount2(folder, MntFlags::MNT_DETACH);

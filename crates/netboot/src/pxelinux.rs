@@ -158,6 +158,7 @@ pub(crate) mod tests {
                 head: "10.78.0.1:8080".parse().expect("an address"),
                 system,
                 system_bytes: 61_000_000,
+                verity: Some(Digest([8; 32])),
                 wipe: Wipe::Always,
                 user_data_url: format!("http://10.78.0.1:8080/boot/{}/user-data", token.expose()),
                 token,

@@ -87,6 +87,7 @@ impl State {
                 head,
                 system: self.image.system_sha256,
                 system_bytes: self.image.system_bytes,
+                verity: self.image.verity,
                 wipe,
                 user_data_url: format!("http://{head}/boot/{}/user-data", token.expose()),
                 token: token.clone(),

@@ -26,6 +26,7 @@ pub(super) fn state() -> State {
         system: Arc::new(std::fs::File::open("/dev/null").expect("it is there")),
         system_sha256: Digest([7; 32]),
         system_bytes: 7,
+        verity: None,
     };
     let network = settings.network.on("lo".to_owned(), (Ipv4Addr::new(127, 0, 0, 1), 24));
     State::new(settings, &network, image, Memory::default()).expect("a state")
