@@ -137,6 +137,42 @@ impl FromStr for Wipe {
     }
 }
 
+/// Where a node's root and data lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RootPlace {
+    /// On the card; in memory if there is none that can be used, and enough memory.
+    #[default]
+    Auto,
+    /// On the card or nowhere.
+    Card,
+    /// In memory; a card is not touched.
+    Memory,
+}
+
+impl RootPlace {
+    /// The word in the configuration and on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Card => "card",
+            Self::Memory => "ram",
+        }
+    }
+}
+
+/// The text was no place for a root.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("no place for a root: write auto, card or ram")]
+pub struct InvalidRootPlace;
+
+impl FromStr for RootPlace {
+    type Err = InvalidRootPlace;
+    fn from_str(text: &str) -> Result<Self, InvalidRootPlace> {
+        let places = [Self::Auto, Self::Card, Self::Memory];
+        places.into_iter().find(|place| place.word() == text).ok_or(InvalidRootPlace)
+    }
+}
+
 /// What one node gets this time. Made by the head when the node fetches its boot configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootPlan {
@@ -181,6 +217,8 @@ pub struct NodePlan {
     /// Root of the hash tree over the system image ([`crate::verity`]); `None`: the image is checked as a whole, before it
     /// is used and not while it is.
     pub verity: Option<Digest>,
+    /// Where root and data lie.
+    pub root: RootPlace,
     /// What happens to the data partition.
     pub wipe: Wipe,
     /// Where the user data is. On our head it carries the boot token; any server will do.
@@ -205,6 +243,7 @@ const HEAD: &str = "fledermaus.head";
 const SYSTEM: &str = "fledermaus.system";
 const TOKEN: &str = "fledermaus.token";
 const VERITY: &str = "fledermaus.verity";
+const ROOT: &str = "fledermaus.root";
 const WIPE: &str = "fledermaus.wipe";
 
 impl NodePlan {
@@ -215,7 +254,7 @@ impl NodePlan {
         let gateway = self.gateway.map(|gateway| gateway.to_string()).unwrap_or_default();
         let verity = self.verity.map(|root| format!(" {VERITY}={root}")).unwrap_or_default();
         format!(
-            "{IP}={}::{gateway}:{}:{}::off:{} {HEAD}={} {SYSTEM}={}:{}{verity} {WIPE}={} {TOKEN}={} {USER_DATA_PARAMETER}={}",
+            "{IP}={}::{gateway}:{}:{}::off:{} {HEAD}={} {SYSTEM}={}:{}{verity} {ROOT}={} {WIPE}={} {TOKEN}={} {USER_DATA_PARAMETER}={}",
             self.address,
             netmask(self.prefix),
             self.name,
@@ -223,6 +262,7 @@ impl NodePlan {
             self.head,
             self.system,
             self.system_bytes,
+            self.root.word(),
             self.wipe,
             self.token.expose(),
             self.user_data_url,
@@ -255,6 +295,7 @@ impl NodePlan {
             system: read(SYSTEM, system)?,
             system_bytes: read(SYSTEM, system_bytes)?,
             verity,
+            root: parameters.get(ROOT).map(|text| read(ROOT, text)).transpose()?.unwrap_or_default(),
             wipe,
             user_data_url: value(USER_DATA_PARAMETER)?.to_owned(),
             token: read(TOKEN, value(TOKEN)?)?,
@@ -312,6 +353,7 @@ mod tests {
             system: Digest([7; 32]),
             system_bytes: 61_000_000,
             verity: Some(Digest([8; 32])),
+            root: RootPlace::Auto,
             wipe: Wipe::Always,
             user_data_url: format!("http://10.78.0.1:8080/boot/{}/user-data", token.expose()),
             token,
@@ -325,7 +367,7 @@ mod tests {
         assert_eq!(NodePlan::parse(&written), Ok(plan()));
         let without_router = NodePlan { gateway: None, prefix: 16, ..plan() };
         assert_eq!(NodePlan::parse(&without_router.command_line()), Ok(without_router));
-        let without_tree = NodePlan { verity: None, ..plan() };
+        let without_tree = NodePlan { verity: None, root: RootPlace::Memory, ..plan() };
         assert_eq!(NodePlan::parse(&without_tree.command_line()), Ok(without_tree));
         let life = Life { user_data: Digest([5; 32]), number: LifeNumber([6; 16]) };
         let kept = NodePlan { wipe: Wipe::OnChange(life), ..plan() };

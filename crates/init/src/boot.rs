@@ -29,7 +29,7 @@ pub(crate) struct Boot {
     pub(crate) timeline: Timeline,
     /// The head's answer to the first report and when it came: the clock.
     pub(crate) answer: Option<(Orders, Instant)>,
-    /// The node's own card, once found.
+    /// The node's own card, once found; none for a node that lives in memory.
     pub(crate) card: Option<Card>,
     /// The device with the verified system image, once there is one.
     pub(crate) system: Option<PathBuf>,
@@ -55,14 +55,6 @@ impl Boot {
     /// The head of this boot.
     pub(crate) fn head(&self) -> Head {
         Head::new(&self.plan)
-    }
-
-    /// The card that the phase `disk` found.
-    ///
-    /// # Errors
-    /// Before that phase.
-    pub(crate) fn card(&self) -> Result<&Card> {
-        self.card.as_ref().context("the card is not known yet")
     }
 }
 

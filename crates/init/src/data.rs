@@ -20,6 +20,7 @@ use cluster::life::{KEPT_FILE, STAMP_FILE, STAMP_LIMIT};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::boot::Boot;
+use crate::memory;
 
 /// The name under which this program runs another one inside the system image.
 pub(crate) const INSIDE: &str = "inside";
@@ -43,7 +44,6 @@ const MKE2FS: [&str; 7] =
 /// The image cannot be mounted, mke2fs fails, or what it made cannot be mounted.
 pub(crate) fn run(boot: &mut Boot) -> Result<String> {
     let system = boot.system.clone().context("the system image is not known yet")?;
-    let data = boot.card()?.data.clone();
     // A phase that is tried again finds what the first try left.
     for folder in [DATA, "/mnt/system/dev", SYSTEM] {
         let _ = umount2(folder, MntFlags::MNT_DETACH);
@@ -53,6 +53,10 @@ pub(crate) fn run(boot: &mut Boot) -> Result<String> {
     fs::create_dir_all(DATA)?;
     mount(Some(&system), SYSTEM, Some("squashfs"), MsFlags::MS_RDONLY, None::<&str>)
         .context("mounting the system image")?;
+    let Some(data) = boot.card.as_ref().map(|card| card.data.clone()) else {
+        memory::mount_data(Path::new(DATA))?;
+        return Ok("in memory".to_owned());
+    };
     let Some(stamp) = boot.plan.life_stamp() else {
         make_file_system(&data)?;
         mount_data(&data, Path::new(DATA), ONE_BOOT_OPTIONS)?;

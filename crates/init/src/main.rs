@@ -10,6 +10,7 @@ mod console;
 mod data;
 mod hardware;
 mod head;
+mod memory;
 mod modules;
 mod network;
 mod root;

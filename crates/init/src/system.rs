@@ -26,6 +26,7 @@ use cluster::Phase;
 use cluster::verity::BLOCK_BYTES;
 
 use crate::boot::Boot;
+use crate::memory;
 use crate::timeline::Timeline;
 use check::{Check, Wanted};
 use download::Download;
@@ -61,8 +62,9 @@ impl Progress {
 pub(crate) fn run(boot: &mut Boot) -> Result<String> {
     let plan = &boot.plan;
     let wanted = Wanted { image: plan.system, bytes: plan.system_bytes, root: plan.verity };
-    let device = boot.card()?.system.clone();
-    let trailer_at = boot.card()?.system_bytes - TRAILER_BYTES;
+    let Some(card) = &boot.card else { return fetch_to_memory(boot, &wanted) };
+    let device = card.system.clone();
+    let trailer_at = card.system_bytes - TRAILER_BYTES;
     let needed = wanted.bytes.checked_add(wanted.tree_bytes());
     ensure!(
         wanted.bytes > 0 && needed.is_some_and(|bytes| bytes <= trailer_at),
@@ -83,6 +85,23 @@ pub(crate) fn run(boot: &mut Boot) -> Result<String> {
         None => device,
     });
     Ok(detail)
+}
+
+/// Streams the image into memory; what lies there needs no further check.
+fn fetch_to_memory(boot: &mut Boot, wanted: &Wanted) -> Result<String> {
+    let path = memory::image_file(wanted.bytes)?;
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .context("making the image's file")?;
+    let mut progress = Progress::new(&boot.timeline, wanted.bytes);
+    let began = Instant::now();
+    let download = Download::new(boot.head(), boot.plan.system_path(), wanted.bytes);
+    fetch(&file, &mut progress, download, wanted)?;
+    boot.system = Some(memory::as_device(&path)?);
+    Ok(format!("{} into memory", rate(wanted.bytes, began)))
 }
 
 /// The image that lies on the slot, if it is the plan's and right to the last bit.
@@ -113,11 +132,12 @@ fn renew(boot: &Boot, slot: &File, wanted: &Wanted, trailer_at: u64) -> Result<S
     write_at(slot, wanted.bytes, &tree).context("writing the hash tree")?;
     slot.sync_all().context("writing the image out")?;
     write_block(slot, trailer_at, &trailer_of(wanted).block()).context("marking the slot as good")?;
-    let mebibytes = wanted.bytes as f32 / 1_048_576.0;
-    Ok(format!(
-        "{mebibytes:.1} MiB fetched, {:.1} MiB/s",
-        mebibytes / began.elapsed().as_secs_f32().max(0.001)
-    ))
+    Ok(rate(wanted.bytes, began))
+}
+
+fn rate(bytes: u64, began: Instant) -> String {
+    let mebibytes = bytes as f32 / 1_048_576.0;
+    format!("{mebibytes:.1} MiB fetched, {:.1} MiB/s", mebibytes / began.elapsed().as_secs_f32().max(0.001))
 }
 
 fn trailer_of(wanted: &Wanted) -> Trailer {

@@ -12,6 +12,7 @@ use std::path::Path;
 use anyhow::Context;
 pub use cluster::configuration::{Mistake, Mistakes};
 use cluster::configuration::{Named, Reader, Table};
+use cluster::plan::RootPlace;
 use cluster::swarm::RoleWish;
 use cluster::{Mac, NodeName};
 use netboot::dhcp;
@@ -60,6 +61,7 @@ pub(crate) struct NodeSettings {
     pub(crate) role: RoleWish,
     /// `None`: as `[boot]` says.
     pub(crate) wipe: Option<WipePolicy>,
+    pub(crate) root: Option<RootPlace>,
     line: usize,
 }
 
@@ -255,7 +257,8 @@ fn managers<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> usize {
 fn nodes<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Vec<NodeSettings> {
     let mut nodes = Vec::new();
     let mut taken: BTreeMap<String, usize> = BTreeMap::new();
-    for table in reader.tables(top, "node", &["name", "mac", "address", "user_data", "role", "wipe"]) {
+    for table in reader.tables(top, "node", &["name", "mac", "address", "user_data", "role", "wipe", "root"])
+    {
         let line = table.line();
         reader.required_text(&table, "name", "\"node1\"");
         reader.required_text(&table, "mac", "\"b8:27:eb:01:02:03\"");
@@ -264,6 +267,7 @@ fn nodes<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Vec<NodeSettings> {
         let user_data = file_name(reader, &table, "user_data");
         let role = role(reader, &table);
         let wipe = boot::wipe_policy(reader, &table);
+        let root = reader.parsed::<RootPlace>(&table, "root");
         let (Some(name), Some(mac)) = (name, mac) else { continue };
         if RESERVED_NAMES.contains(&name.as_str()) {
             reader
@@ -276,7 +280,7 @@ fn nodes<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Vec<NodeSettings> {
                 reader.mistake(line, format!("{key} belongs to the node in line {first} already"));
             }
         }
-        nodes.push(NodeSettings { name, mac, address, user_data, role, wipe, line });
+        nodes.push(NodeSettings { name, mac, address, user_data, role, wipe, root, line });
     }
     nodes
 }
@@ -319,7 +323,7 @@ mod tests {
     fn all_mistakes_are_reported_at_once_with_their_lines() {
         let text = "nmae = \"x\"\n[network]\nhttp_port = 0\npool = \"10.0.0.9-10.0.0.1\"\n[swarm]\nmanagers = 2\n\
                     [[node]]\nname = \"Node 1\"\nmac = \"b8:27:eb:00:00:01\"\nrole = \"boss\"\n\
-                    [[node]]\nname = \"b\"\nmac = \"c\"\nuser_data = \"../x\"\nwipe = \"never\"\n";
+                    [[node]]\nname = \"b\"\nmac = \"c\"\nuser_data = \"../x\"\nwipe = \"never\"\nroot = \"disk\"\n";
         let mistakes = parse(Path::new("cluster.toml"), text).expect_err("wrong").to_string();
         for part in [
             "cluster.toml:1: `nmae` is no key here: write one of name, domain",
@@ -331,6 +335,7 @@ mod tests {
             "cluster.toml:10: `role`: `boss`",
             "cluster.toml:13: `mac`",
             "cluster.toml:14: `user_data`",
+            "cluster.toml:16: `root`: no place for a root: write auto, card or ram",
             "cluster.toml:15: `wipe`: `never` is no policy: write always or on-change",
         ] {
             assert!(mistakes.contains(part), "{part} in:\n{mistakes}");

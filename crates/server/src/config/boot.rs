@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use cluster::configuration::{Named, Reader, Table};
-use cluster::plan::COMMAND_LINE_LIMIT;
+use cluster::plan::{COMMAND_LINE_LIMIT, RootPlace};
 
 /// The longest part of a command line that is the head's own, in bytes: the longest name and addresses.
-const OWN_PARAMETERS_BYTES: usize = 660;
+const OWN_PARAMETERS_BYTES: usize = 680;
 /// The keys that name files, and for whom.
 const FILE_KEYS: [&str; 4] = ["bios", "uefi_x64", "uefi_arm64", "ipxe"];
 
@@ -26,6 +26,7 @@ pub(crate) struct Boot {
     pub(crate) kernel_parameters: String,
     /// What holds for a node that says nothing else.
     pub(crate) wipe: WipePolicy,
+    pub(crate) root: RootPlace,
     /// The operator's directory of files.
     pub(crate) files: Option<PathBuf>,
     pub(crate) bios: Option<String>,
@@ -36,7 +37,7 @@ pub(crate) struct Boot {
 
 /// Reads the table.
 pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Boot {
-    let mut keys = vec!["kernel_parameters", "wipe", "files"];
+    let mut keys = vec!["kernel_parameters", "wipe", "root", "files"];
     keys.extend(FILE_KEYS);
     let table = reader.table(top, "boot", &keys);
     let directory = reader.text(&table, "files");
@@ -69,7 +70,8 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Boot {
     });
     let kernel_parameters = kernel_parameters(reader, &table);
     let wipe = wipe_policy(reader, &table).unwrap_or_default();
-    Boot { kernel_parameters, wipe, files, bios, uefi_x64, uefi_arm64, ipxe }
+    let root = reader.parsed(&table, "root").unwrap_or_default();
+    Boot { kernel_parameters, wipe, root, files, bios, uefi_x64, uefi_arm64, ipxe }
 }
 
 /// `wipe`, in `[boot]` for all nodes and in `[[node]]` for one.

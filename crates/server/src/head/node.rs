@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use cluster::life::LifeNumber;
 use cluster::phase::{Event, Phase, Step};
+use cluster::plan::RootPlace;
 use cluster::report::{Action, Order};
 use cluster::swarm::{Reboot, RoleWish, SwarmFacts};
 use cluster::view::{NodeView, TimelineLine};
@@ -57,6 +58,7 @@ pub(crate) struct Node {
     pub(crate) wish: RoleWish,
     pub(crate) user_data: Option<String>,
     pub(crate) wipe: Option<WipePolicy>,
+    pub(crate) root: Option<RootPlace>,
     pub(crate) timeline: Vec<TimelineLine>,
     pub(crate) latest: Option<(Phase, Step, String)>,
     pub(crate) facts: Option<SwarmFacts>,
@@ -106,6 +108,7 @@ impl Node {
             wish: RoleWish::Any,
             user_data: None,
             wipe: None,
+            root: None,
             timeline: Vec::new(),
             latest: None,
             facts: None,

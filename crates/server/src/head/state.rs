@@ -102,6 +102,7 @@ impl State {
             node.wish = settings.role;
             node.user_data = settings.user_data;
             node.wipe = settings.wipe;
+            node.root = settings.root;
         }
         let configured: BTreeSet<Mac> = self.settings.nodes.iter().map(|node| node.mac).collect();
         // A node that the configuration named once is one that enrolled by itself now, if it may.

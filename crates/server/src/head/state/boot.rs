@@ -88,6 +88,7 @@ impl State {
                 system: self.image.system_sha256,
                 system_bytes: self.image.system_bytes,
                 verity: self.image.verity,
+                root: self.nodes.get(&mac)?.root.unwrap_or(self.settings.boot.root),
                 wipe,
                 user_data_url: format!("http://{head}/boot/{}/user-data", token.expose()),
                 token: token.clone(),
