@@ -117,6 +117,7 @@ impl Outbox {
             uptime_ms: uptime_ms(),
             events: content.events.iter().take(Report::EVENTS_LIMIT).cloned().collect(),
             swarm: None,
+            health: None,
             outcomes: content.outcomes.iter().chain(&content.told_again).cloned().collect(),
         }
     }

@@ -17,6 +17,7 @@ use crate::docker::Docker;
 use crate::facts::Look;
 use crate::http::{Request, exchange};
 use crate::ledger::{Entry, Ledger};
+use crate::machine;
 use crate::outbox::Outbox;
 use crate::watchdog::Heart;
 
@@ -33,6 +34,9 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 const FORMING_POLL: Duration = Duration::from_millis(300);
 const QUIET_POLL: Duration = Duration::from_millis(1_000);
 
+/// How often the board is looked at.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Speaks for the node.
 pub(crate) struct Reporter {
     head: SocketAddrV4,
@@ -48,6 +52,7 @@ struct Turn {
     next_report: Instant,
     pause: Duration,
     told: Option<SwarmFacts>,
+    next_health: Instant,
 }
 
 impl Reporter {
@@ -67,7 +72,8 @@ impl Reporter {
     /// # Errors
     /// The thread that carries out orders has died; a new agent starts one.
     pub(crate) fn run(mut self, heart: &Heart) -> Result<()> {
-        let mut turn = Turn { next_report: Instant::now(), pause: PAUSES.0, told: None };
+        let mut turn =
+            Turn { next_report: Instant::now(), pause: PAUSES.0, told: None, next_health: Instant::now() };
         loop {
             heart.beat();
             self.turn(&mut turn)?;
@@ -78,13 +84,17 @@ impl Reporter {
         let facts = self.facts();
         let due = Instant::now() >= turn.next_report || facts != turn.told || !self.outbox.is_empty();
         if due {
-            let report = Report { swarm: facts.clone(), ..self.outbox.report() };
+            let health = (Instant::now() >= turn.next_health).then(machine::health);
+            let report = Report { swarm: facts.clone(), health, ..self.outbox.report() };
             match post(self.head, &self.path, &report) {
                 Ok(answer) => {
                     self.outbox.answered(&report);
                     turn.next_report = Instant::now() + interval(&answer);
                     turn.pause = PAUSES.0;
                     turn.told = facts.clone();
+                    if report.health.is_some() {
+                        turn.next_health = Instant::now() + HEALTH_INTERVAL;
+                    }
                     self.hand_on(answer.orders)?;
                 }
                 Err(_) => {

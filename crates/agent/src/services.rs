@@ -82,8 +82,9 @@ fn fetch_and_run(plan: &NodePlan, outbox: &Outbox, folder: &Path, mark: &Path) -
     if let Err(error) = fs::write(mark, "started\n") {
         bail!("not running the user data, for it could not be noted that it ran: {error}");
     }
-    let ending =
-        user_data::run(&script, &text, Path::new(user_data::LOG_FILE)).context("running the user data")?;
+    let facts = user_data::environment(plan);
+    let ending = user_data::run(&script, &text, Path::new(user_data::LOG_FILE), &facts)
+        .context("running the user data")?;
     if ending.step() == Step::Done
         && let Err(error) = life::stamp(plan, &text, Path::new(life::DATA))
     {

@@ -6,7 +6,7 @@ use cluster::configuration::{Named, Reader, Table};
 use cluster::plan::{COMMAND_LINE_LIMIT, RootPlace};
 
 /// The longest part of a command line that is the head's own, in bytes: the longest name and addresses.
-const OWN_PARAMETERS_BYTES: usize = 680;
+const OWN_PARAMETERS_BYTES: usize = 720;
 /// The keys that name files, and for whom.
 const FILE_KEYS: [&str; 4] = ["bios", "uefi_x64", "uefi_arm64", "ipxe"];
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cluster::life::LifeNumber;
 use cluster::phase::{Event, Phase, Step};
 use cluster::plan::RootPlace;
-use cluster::report::{Action, Order};
+use cluster::report::{Action, Health, Order};
 use cluster::swarm::{Reboot, RoleWish, SwarmFacts};
 use cluster::view::{NodeView, TimelineLine};
 use cluster::{Mac, NodeName};
@@ -65,6 +65,7 @@ pub(crate) struct Node {
     /// Who spoke when the node last asked for an address.
     pub(crate) profile: Profile,
     pub(crate) heard_ms: u64,
+    pub(crate) health: Option<Health>,
     pub(crate) orders: Vec<Order>,
     /// After an order failed, none is given before this, milliseconds since 1970.
     pub(crate) rest_until_ms: u64,
@@ -114,6 +115,7 @@ impl Node {
             facts: None,
             profile: Profile::System,
             heard_ms: 0,
+            health: None,
             orders: Vec::new(),
             rest_until_ms: 0,
             firmware: None,
@@ -242,6 +244,7 @@ impl Node {
             ready_at_ms: self.kept.ready_at_ms,
             last_seen_ms: (self.heard_ms > 0).then_some(self.heard_ms),
             detail,
+            health: self.health.clone(),
         }
     }
 }

@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::Context;
 use cluster::phase::{Event, Step};
-use cluster::report::{Orders, Report};
+use cluster::report::{Health, Orders, Report};
 use cluster::swarm::Swarm;
 use cluster::view::RivalView;
 use cluster::{BootToken, Mac, NodeName, Phase};
@@ -200,6 +200,9 @@ impl State {
         if report.swarm.is_some() {
             node.facts = report.swarm;
         }
+        if let Some(health) = report.health {
+            node.health = Some(harmless_health(health));
+        }
         for outcome in report.outcomes {
             self.outcome(mac, outcome);
         }
@@ -238,6 +241,14 @@ fn describe(step: Step, detail: &str) -> String {
         Step::Failed => "failed",
     };
     if detail.is_empty() { word.to_owned() } else { format!("{word}: {detail}") }
+}
+
+/// The same for what a node says of its board.
+fn harmless_health(health: Health) -> Health {
+    let text = |text: &str| harmless(text).chars().take(Health::TEXT_LIMIT).collect();
+    let (model, serial) = (text(&health.model), text(&health.serial));
+    let (card_name, card_life) = (text(&health.card_name), text(&health.card_life));
+    Health { model, serial, card_name, card_life, ..health }
 }
 
 /// Text from a node, without what could steer a terminal, and not longer than is kept.

@@ -73,6 +73,8 @@ impl State {
     pub(super) fn boot_plan(&mut self, mac: Mac, client: Ipv4Addr, token: &BootToken) -> Option<BootPlan> {
         let head = SocketAddrV4::new(self.dhcp.settings.server, self.settings.network.http_port);
         let wipe = self.wipe(mac)?;
+        let own = format!("http://{head}/boot/{}/user-data", token.expose());
+        let user_data_url = self.settings.user_data.url.clone().unwrap_or(own);
         let subnet = self.dhcp.settings.subnet_of(client)?;
         Some(BootPlan {
             kernel: pxelinux::kernel_path(&self.image.system_sha256),
@@ -90,7 +92,7 @@ impl State {
                 verity: self.image.verity,
                 root: self.nodes.get(&mac)?.root.unwrap_or(self.settings.boot.root),
                 wipe,
-                user_data_url: format!("http://{head}/boot/{}/user-data", token.expose()),
+                user_data_url,
                 token: token.clone(),
             },
         })
@@ -100,7 +102,10 @@ impl State {
     /// cannot be rendered is no reason to keep anything.
     fn wipe(&mut self, mac: Mac) -> Option<Wipe> {
         let node = self.nodes.get(&mac)?;
-        if node.wipe.unwrap_or(self.settings.boot.wipe) == WipePolicy::Always {
+        if node.wipe.unwrap_or(self.settings.boot.wipe) == WipePolicy::Always
+            // Whoever changes user data on another server does not tell us.
+            || self.settings.user_data.url.is_some()
+        {
             return Some(Wipe::Always);
         }
         let wanted = self.user_data(node);

@@ -107,7 +107,12 @@ fn a_node_s_words_are_made_harmless_and_put_on_our_clock() {
     let event = Event { uptime_ms: 3_000, phase: Phase::Disk, step: Step::Failed, detail };
     let forged = Event { uptime_ms: 3_000, phase: Phase::Ready, step: Step::Done, detail: String::new() };
     state.report(&token, ADDRESS, report(vec![event, forged])).expect("orders");
+    let health = Health { model: "\u{1b}[2J".repeat(90), temperature_mc: Some(48_312), ..Health::default() };
+    state.report(&token, ADDRESS, Report { health: Some(health), ..report(vec![]) }).expect("orders");
     let detail = state.detail("node1").expect("a node");
+    let health = detail.node.health.clone().expect("told");
+    assert_eq!((health.temperature_mc, health.model.chars().count()), (Some(48_312), Health::TEXT_LIMIT));
+    assert!(!health.model.contains('\u{1b}'));
     let line = detail.timeline.last().expect("a line");
     assert_eq!(line.phase, Phase::Disk, "Ready is not the node's to say");
     assert_eq!(line.at_ms, state.now_ms - 2_000);
@@ -266,6 +271,15 @@ fn data_is_kept_until_its_user_data_changes_or_a_reboot_is_ordered() {
     assert!(state.reboot("node1"));
     assert!(matches!((changed, told_wipe(&mut state)), (Wipe::OnChange(one), Wipe::OnChange(other))
         if one.number != other.number && one.user_data == other.user_data));
+
+    state.settings.user_data.url = Some("http://foreman/x".to_owned());
+    let plan = state.boot_plan(MAC, ADDRESS, &BootToken::new([1; 16])).expect("a plan").node;
+    assert_eq!(
+        (plan.wipe, plan.user_data_url.as_str()),
+        (Wipe::Always, "http://foreman/x"),
+        "who knows what it has"
+    );
+    state.settings.user_data.url = None;
 
     std::fs::write(&file, "{{ nothing }}").expect("written");
     assert_eq!(told_wipe(&mut state), Wipe::Always, "in doubt");
