@@ -2,6 +2,7 @@
 
 mod boot;
 mod image;
+mod library;
 mod network;
 mod subnets;
 
@@ -28,9 +29,6 @@ use crate::user_data::Library;
 const RESERVED_NAMES: [&str; 2] = ["head", "swarm"];
 /// The most managers a swarm can be asked for; Docker advises at most seven.
 const MANAGERS_LIMIT: u32 = 7;
-
-/// The longest address of user data on another server, in bytes.
-const URL_LIMIT: usize = 128;
 
 /// Which machines become nodes by themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +126,7 @@ fn settings(reader: &mut Reader) -> Settings {
         subnets: subnets::read(reader, &top),
         image: image::read(reader, &top),
         boot: boot::read(reader, &top),
-        user_data: library(reader, &top),
+        user_data: library::read(reader, &top),
         managers: managers(reader, &top),
         nodes: nodes(reader, &top),
     }
@@ -228,29 +226,6 @@ fn domain<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> String {
         );
     }
     name
-}
-
-fn library<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Library {
-    let table = reader.table(top, "user_data", &["dir", "default", "url"]);
-    let directory = reader.text(&table, "dir").map_or("user-data".to_owned(), |dir| dir.name);
-    let default = file_name(reader, &table, "default").unwrap_or("default.sh".to_owned());
-    let url = foreign_url(reader, &table);
-    Library { directory: reader.folder().join(directory), default, url, line: table.line() }
-}
-
-/// Where another server has the user data: a word on the kernel's command line, so nothing that a boot loader reads.
-fn foreign_url<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<String> {
-    let Named { name, line } = reader.text(table, "url")?;
-    let plain = name.bytes().all(|byte| byte.is_ascii_graphic() && !b"$\\'\"".contains(&byte));
-    let rest = name.strip_prefix("http://").filter(|rest| !rest.is_empty() && !rest.starts_with('/'));
-    if rest.is_none() || !plain || name.len() > URL_LIMIT {
-        let text = format!(
-            "`url`: write http://server[:port]/path, at most {URL_LIMIT} bytes, without spaces and $ \\ ' \""
-        );
-        reader.mistake(line, text);
-        return None;
-    }
-    Some(name)
 }
 
 /// The name of a file in the user data directory: no way out of it.
@@ -387,19 +362,6 @@ mod tests {
         std::fs::write(&file, "[network]\ninterface = \"nowhere0\"\n").expect("written");
         let mistakes = read(&file, None, None).map(drop).expect_err("wrong").to_string();
         assert!(mistakes.contains(":2: `interface`: there is no nowhere0; there are"), "{mistakes}");
-    }
-
-    #[test]
-    fn user_data_may_be_on_another_server_by_plain_http() {
-        let read = |url: &str| parse(Path::new("c"), &format!("[user_data]\nurl = '{url}'\n"));
-        let settings = read("http://foreman.example:8000/userdata/user-data").expect("valid");
-        assert_eq!(settings.user_data.url.as_deref(), Some("http://foreman.example:8000/userdata/user-data"));
-        for wrong in ["https://x/", "http://", "http:///x", "x", "http://x/$y", "http://x/a b"] {
-            assert!(
-                read(wrong).expect_err(wrong).to_string().contains("c:2: `url`: write http://"),
-                "{wrong}"
-            );
-        }
     }
 
     #[test]
