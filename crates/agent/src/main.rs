@@ -15,6 +15,7 @@ mod outbox;
 mod report;
 mod services;
 mod user_data;
+mod vigil;
 mod watchdog;
 
 use std::path::Path;

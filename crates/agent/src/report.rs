@@ -19,6 +19,7 @@ use crate::http::{Request, exchange};
 use crate::ledger::{Entry, Ledger};
 use crate::machine;
 use crate::outbox::Outbox;
+use crate::vigil::Vigil;
 use crate::watchdog::Heart;
 
 /// How long the head may take to accept a connection, and to answer.
@@ -42,6 +43,7 @@ pub(crate) struct Reporter {
     head: SocketAddrV4,
     path: String,
     look: Look,
+    vigil: Vigil,
     outbox: Arc<Outbox>,
     ledger: Arc<Ledger>,
     orders: SyncSender<Order>,
@@ -64,7 +66,15 @@ impl Reporter {
         ledger: Arc<Ledger>,
         orders: SyncSender<Order>,
     ) -> Self {
-        Self { head: plan.head, path: plan.report_path(), look: Look::new(docker), outbox, ledger, orders }
+        Self {
+            head: plan.head,
+            path: plan.report_path(),
+            look: Look::new(docker),
+            vigil: Vigil::default(),
+            outbox,
+            ledger,
+            orders,
+        }
     }
 
     /// Reports for as long as the node runs.
@@ -116,6 +126,7 @@ impl Reporter {
             return None;
         }
         let facts = self.look.now().ok();
+        self.vigil.saw(facts.is_some(), &self.outbox);
         self.outbox.set_in_swarm(facts.as_ref().is_some_and(|facts| facts.state == LocalState::Active));
         facts
     }
