@@ -246,10 +246,7 @@ pub(crate) fn wait(mut child: Child, limit: Duration) -> Result<Option<ExitStatu
 }
 
 /// The last lines of a log.
-///
-/// # Errors
-/// It cannot be read.
-pub(crate) fn tail(log: &mut File) -> Result<String> {
+fn tail(log: &mut File) -> Result<String> {
     let length = log.seek(SeekFrom::End(0))?;
     log.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
     let mut bytes = Vec::new();

@@ -1,7 +1,8 @@
-//! Watches over a Docker that has answered once: when it falls silent, the timeline says so with dockerd's last words, and
+//! Watches over a Docker that has answered once: when it falls silent, the timeline says so with dockerd's last complaints, and
 //! again when it is back. Starting it again is the business of the system's init, which does so at once.
 
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -9,10 +10,16 @@ use cluster::Phase;
 use cluster::phase::Step;
 
 use crate::outbox::Outbox;
-use crate::user_data::tail;
 
 /// What dockerd prints.
 const LOG_FILE: &str = "/var/log/dockerd.log";
+/// How much of its end is read, in bytes, how many lines of that are told, and how many letters of each.
+const TAIL_BYTES: u64 = 64 * 1024;
+const LINES_LIMIT: usize = 2;
+const LETTERS_LIMIT: usize = 200;
+/// What a line has to hold to be told. Others have secrets in them: dockerd notes the keys of the swarm's gossip as
+/// information.
+const COMPLAINTS: [&str; 4] = ["level=error", "level=fatal", "panic: ", "fatal error: "];
 /// How long Docker may be silent before it is worth a word: longer than one question that met a busy moment.
 const SILENCE_LIMIT: Duration = Duration::from_secs(3);
 
@@ -64,10 +71,25 @@ impl Vigil {
 }
 
 fn with_last_words(reason: &str, log: &Path) -> String {
-    match File::open(log).map_err(anyhow::Error::from).and_then(|mut file| tail(&mut file)) {
-        Ok(words) if !words.is_empty() => format!("{reason}; its last words: {words}"),
-        _ => reason.to_owned(),
-    }
+    let words = complaints(&read_end(log).unwrap_or_default());
+    if words.is_empty() { reason.to_owned() } else { format!("{reason}; its last complaints: {words}") }
+}
+
+fn read_end(log: &Path) -> std::io::Result<String> {
+    let mut file = File::open(log)?;
+    let length = file.seek(SeekFrom::End(0))?;
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The last lines that complain, each cut.
+fn complaints(text: &str) -> String {
+    let complains = |line: &&str| COMPLAINTS.iter().any(|word| line.contains(word));
+    let all: Vec<String> =
+        text.lines().filter(complains).map(|line| line.chars().take(LETTERS_LIMIT).collect()).collect();
+    all[all.len().saturating_sub(LINES_LIMIT)..].join("\n")
 }
 
 #[cfg(test)]
@@ -89,12 +111,22 @@ mod tests {
         assert_eq!([at(92, true), at(93, false)], [None, None]);
     }
 
+    /// In the lab the keys of the swarm's gossip came to the timeline this way.
+    #[test]
+    fn keys_in_dockerd_s_log_are_not_told() {
+        let text = "time=\"t\" level=info msg=\"New memberlist node with config:&{Keys:[[103 163 183 8]]\"\n\
+                    time=\"t\" level=error msg=\"first\"\nlevel=error second\nlevel=fatal third\n";
+        assert_eq!(complaints(text), "level=error second\nlevel=fatal third");
+        let long = format!("level=error {}", "x".repeat(1_000));
+        assert_eq!(complaints(&long).len(), LETTERS_LIMIT);
+    }
+
     #[test]
     fn the_last_words_are_told_if_there_are_any() {
         let folder = tempfile::tempdir().unwrap();
         let log = folder.path().join("log");
         assert_eq!(with_last_words("gone", &log), "gone");
-        std::fs::write(&log, "one\npanic: no more\n").unwrap();
-        assert_eq!(with_last_words("gone", &log), "gone; its last words: one\npanic: no more");
+        std::fs::write(&log, "one\npanic: no more\ntwo\n").unwrap();
+        assert_eq!(with_last_words("gone", &log), "gone; its last complaints: panic: no more");
     }
 }
