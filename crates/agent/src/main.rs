@@ -8,12 +8,15 @@ mod docker;
 mod facts;
 mod http;
 mod ledger;
+mod life;
+mod machine;
 mod orders;
 mod outbox;
 mod ports;
 mod report;
 mod services;
 mod user_data;
+mod vigil;
 mod watchdog;
 
 use std::path::Path;

@@ -118,6 +118,7 @@ impl Outbox {
             events: content.events.iter().take(Report::EVENTS_LIMIT).cloned().collect(),
             answering: std::collections::BTreeSet::new(),
             swarm: None,
+            health: None,
             outcomes: content.outcomes.iter().chain(&content.told_again).cloned().collect(),
         }
     }

@@ -18,8 +18,10 @@ use crate::docker::Docker;
 use crate::facts::Look;
 use crate::http::{Request, exchange};
 use crate::ledger::{Entry, Ledger};
+use crate::machine;
 use crate::outbox::Outbox;
 use crate::ports::Ports;
+use crate::vigil::Vigil;
 use crate::watchdog::Heart;
 
 /// How long the head may take to accept a connection, and to answer.
@@ -35,11 +37,15 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 const FORMING_POLL: Duration = Duration::from_millis(300);
 const QUIET_POLL: Duration = Duration::from_millis(1_000);
 
+/// How often the board is looked at.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Speaks for the node.
 pub(crate) struct Reporter {
     head: SocketAddrV4,
     path: String,
     look: Look,
+    vigil: Vigil,
     outbox: Arc<Outbox>,
     ledger: Arc<Ledger>,
     orders: SyncSender<Order>,
@@ -52,6 +58,7 @@ struct Turn {
     pause: Duration,
     told: Option<SwarmFacts>,
     told_ports: BTreeSet<u16>,
+    next_health: Instant,
 }
 
 impl Reporter {
@@ -63,8 +70,16 @@ impl Reporter {
         ledger: Arc<Ledger>,
         orders: SyncSender<Order>,
     ) -> Self {
-        let (look, ports) = (Look::new(docker), Ports::at(plan.address));
-        Self { head: plan.head, path: plan.report_path(), look, outbox, ledger, orders, ports }
+        Self {
+            head: plan.head,
+            path: plan.report_path(),
+            look: Look::new(docker),
+            vigil: Vigil::default(),
+            outbox,
+            ledger,
+            orders,
+            ports: Ports::at(plan.address),
+        }
     }
 
     /// Reports for as long as the node runs.
@@ -72,8 +87,13 @@ impl Reporter {
     /// # Errors
     /// The thread that carries out orders has died; a new agent starts one.
     pub(crate) fn run(mut self, heart: &Heart) -> Result<()> {
-        let mut turn =
-            Turn { next_report: Instant::now(), pause: PAUSES.0, told: None, told_ports: BTreeSet::new() };
+        let mut turn = Turn {
+            next_report: Instant::now(),
+            pause: PAUSES.0,
+            told: None,
+            told_ports: BTreeSet::new(),
+            next_health: Instant::now(),
+        };
         loop {
             heart.beat();
             self.turn(&mut turn)?;
@@ -85,8 +105,9 @@ impl Reporter {
         let answering = self.ports.look();
         let changed = facts != turn.told || answering != turn.told_ports;
         if changed || Instant::now() >= turn.next_report || !self.outbox.is_empty() {
+            let health = (Instant::now() >= turn.next_health).then(machine::health);
             let report =
-                Report { swarm: facts.clone(), answering: answering.clone(), ..self.outbox.report() };
+                Report { swarm: facts.clone(), answering: answering.clone(), health, ..self.outbox.report() };
             match post(self.head, &self.path, &report) {
                 Ok(answer) => {
                     self.outbox.answered(&report);
@@ -95,6 +116,9 @@ impl Reporter {
                     turn.told = facts.clone();
                     turn.told_ports = answering;
                     self.ports.want(answer.ports);
+                    if report.health.is_some() {
+                        turn.next_health = Instant::now() + HEALTH_INTERVAL;
+                    }
                     self.hand_on(answer.orders)?;
                 }
                 Err(_) => {
@@ -117,6 +141,7 @@ impl Reporter {
             return None;
         }
         let facts = self.look.now().ok();
+        self.vigil.saw(facts.is_some(), &self.outbox);
         self.outbox.set_in_swarm(facts.as_ref().is_some_and(|facts| facts.state == LocalState::Active));
         facts
     }

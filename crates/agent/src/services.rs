@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use cluster::Phase;
+use cluster::life::KEPT_FILE;
 use cluster::phase::Step;
 use cluster::plan::NodePlan;
 
 use crate::docker::Docker;
+use crate::life;
 use crate::outbox::Outbox;
 use crate::user_data::{self, Ending};
 
@@ -36,7 +38,11 @@ pub(crate) fn start(docker: &Docker, plan: &NodePlan, outbox: &Outbox, folder: &
             outbox.event(Phase::Docker, Step::Started, "");
             wait_for_docker(docker, outbox);
             outbox.event(Phase::Docker, Step::Done, "");
-            run_user_data(plan, outbox, folder, &mark);
+            if Path::new(KEPT_FILE).exists() {
+                tell_kept(outbox, &mark);
+            } else {
+                run_user_data(plan, outbox, folder, &mark);
+            }
         }
     }
     outbox.want_swarm();
@@ -51,6 +57,12 @@ fn wait_for_docker(docker: &Docker, outbox: &Outbox) {
         }
         thread::sleep(DOCKER_POLL);
     }
+}
+
+/// The data was kept: what the user data did is still there, and doing it twice is not what anybody wrote it for.
+fn tell_kept(outbox: &Outbox, mark: &Path) {
+    outbox.event(Phase::UserData, Step::Done, "not run again: the data of the life in which it ran is kept");
+    let _ = fs::write(mark, "started\nended\n");
 }
 
 fn run_user_data(plan: &NodePlan, outbox: &Outbox, folder: &Path, mark: &Path) {
@@ -70,5 +82,13 @@ fn fetch_and_run(plan: &NodePlan, outbox: &Outbox, folder: &Path, mark: &Path) -
     if let Err(error) = fs::write(mark, "started\n") {
         bail!("not running the user data, for it could not be noted that it ran: {error}");
     }
-    user_data::run(&script, &text, Path::new(user_data::LOG_FILE)).context("running the user data")
+    let facts = user_data::environment(plan);
+    let ending = user_data::run(&script, &text, Path::new(user_data::LOG_FILE), &facts)
+        .context("running the user data")?;
+    if ending.step() == Step::Done
+        && let Err(error) = life::stamp(plan, &text, Path::new(life::DATA))
+    {
+        eprintln!("fledermaus-agent: {error:#}; the next boot wipes the data");
+    }
+    Ok(ending)
 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::net::ToSocketAddrs;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
@@ -15,10 +15,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use cluster::phase::Step;
+use cluster::plan::NodePlan;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use crate::http::{Request, exchange};
+use crate::machine::Machine;
 use crate::outbox::clip;
 use crate::report::connect;
 
@@ -33,6 +35,8 @@ const RUN_POLL: Duration = Duration::from_millis(20);
 /// How often it is tried to fetch, and the first and the longest pause in between: ten minutes in all.
 const FETCH_TRIES: u32 = 125;
 const FETCH_PAUSES: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+/// How long one try may take: a server that sends a byte now and then must not hold a node up for ever.
+const FETCH_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// A server's refusal that will not change by asking again is believed after so many tries.
 const REFUSALS_LIMIT: u32 = 3;
 /// How much of the output's end goes into the timeline: lines and bytes.
@@ -83,7 +87,12 @@ pub(crate) fn fetch(url: &str, complain: impl Fn(&str)) -> Result<Vec<u8>> {
                 refusals += u32::from((400..500).contains(&status));
                 anyhow::anyhow!("the server answers with status {status}")
             }
-            Err(error) => error,
+            Err(error) => {
+                // Too large, or no HTTP: that is an answer, and the next one will be the same. A cut one is not.
+                let cause = error.downcast_ref::<io::Error>().map(io::Error::kind);
+                refusals += u32::from(cause == Some(io::ErrorKind::InvalidData));
+                error
+            }
         };
         let error = error.context("fetching the user data");
         if refusals >= REFUSALS_LIMIT || attempt == FETCH_TRIES {
@@ -101,10 +110,36 @@ pub(crate) fn fetch(url: &str, complain: impl Fn(&str)) -> Result<Vec<u8>> {
 fn fetch_once(host: &str, target: &str) -> Result<(u16, Vec<u8>)> {
     let with_port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
     let address = with_port.to_socket_addrs().context("looking up its server")?.find(|found| found.is_ipv4());
-    let mut stream = connect(address.context("its server has no IPv4 address")?)?;
+    let stream = connect(address.context("its server has no IPv4 address")?)?;
+    let mut stream = Patient { stream, end: Instant::now() + FETCH_LIMIT };
     let request = Request { method: "GET", target, host, content_type: "", length: 0 };
     let answer = exchange(&mut stream, &request, &mut std::io::empty(), BYTES_LIMIT)?;
     Ok((answer.status, answer.body))
+}
+
+/// A connection that ends at a given time, whatever still comes.
+struct Patient<S> {
+    stream: S,
+    end: Instant,
+}
+
+impl<S: Read> Read for Patient<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if Instant::now() >= self.end {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.read(buffer)
+    }
+}
+
+impl<S: Write> Write for Patient<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
 }
 
 /// `http://host:port/path?query` into `host:port` and `/path?query`. The error does not repeat the URL:
@@ -133,11 +168,33 @@ pub(crate) fn save(text: &[u8], folder: &Path) -> Result<PathBuf> {
     Ok(script)
 }
 
-/// Runs it with the interpreter that its first line names.
+/// What the user data can know of its node without asking, as environment variables.
+pub(crate) fn environment(plan: &NodePlan) -> Vec<(&'static str, String)> {
+    let machine = Machine::of_this_node();
+    let gateway = plan.gateway.map(|gateway| gateway.to_string()).unwrap_or_default();
+    vec![
+        ("FLEDERMAUS_NODE", plan.name.to_string()),
+        ("FLEDERMAUS_ADDRESS", plan.address.to_string()),
+        ("FLEDERMAUS_PREFIX", plan.prefix.to_string()),
+        ("FLEDERMAUS_GATEWAY", gateway),
+        ("FLEDERMAUS_HEAD", plan.head.to_string()),
+        ("FLEDERMAUS_IMAGE", plan.system.to_string()),
+        ("FLEDERMAUS_MODEL", machine.model),
+        ("FLEDERMAUS_SERIAL", machine.serial),
+        ("FLEDERMAUS_MEMORY_BYTES", machine.memory_bytes.to_string()),
+    ]
+}
+
+/// Runs it with the interpreter that its first line names, with these variables in its environment.
 ///
 /// # Errors
 /// The interpreter or the log cannot be opened.
-pub(crate) fn run(script: &Path, text: &[u8], log: &Path) -> Result<Ending> {
+pub(crate) fn run(
+    script: &Path,
+    text: &[u8],
+    log: &Path,
+    environment: &[(&'static str, String)],
+) -> Result<Ending> {
     if let Some(folder) = log.parent() {
         fs::create_dir_all(folder).context("making the log's folder")?;
     }
@@ -147,6 +204,7 @@ pub(crate) fn run(script: &Path, text: &[u8], log: &Path) -> Result<Ending> {
     let child = Command::new(&program)
         .args(argument)
         .arg(script)
+        .envs(environment.iter().map(|(name, value)| (*name, value)))
         .env("HOME", "/root")
         .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
         .current_dir("/")
@@ -200,74 +258,4 @@ fn tail(log: &mut File) -> Result<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use std::cell::Cell;
-    use std::io::{BufRead, BufReader, Write};
-    use std::net::TcpListener;
-
-    #[test]
-    fn the_first_line_names_the_interpreter() {
-        let read = |text: &str| interpreter(text.as_bytes());
-        assert_eq!(read("echo"), (SHELL.to_owned(), None));
-        assert_eq!(read("#! /bin/bash \necho"), ("/bin/bash".to_owned(), None));
-        assert_eq!(
-            read("#!/usr/bin/env python3 -u\n"),
-            ("/usr/bin/env".to_owned(), Some("python3 -u".to_owned()))
-        );
-    }
-
-    #[test]
-    fn urls_are_taken_apart_and_bad_ones_are_not_repeated() {
-        assert_eq!(split_url("http://h:1/a/b?c").unwrap(), ("h:1".to_owned(), "/a/b?c".to_owned()));
-        assert_eq!(split_url("http://h").unwrap(), ("h".to_owned(), "/".to_owned()));
-        for url in ["https://h/secret", "http:///secret", "secret"] {
-            assert!(!format!("{:#}", split_url(url).unwrap_err()).contains("secret"));
-        }
-    }
-
-    #[test]
-    fn a_cut_answer_is_fetched_again_and_never_run() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}/x", listener.local_addr().unwrap());
-        let server = thread::spawn(move || {
-            for answer in
-                ["Content-Length: 9\r\n\r\necho", "\r\necho half", "Content-Length: 9\r\n\r\necho well"]
-            {
-                let (mut connection, _) = listener.accept().unwrap();
-                let reader = BufReader::new(connection.try_clone().unwrap());
-                reader.lines().map(Result::unwrap).take_while(|line| !line.is_empty()).for_each(drop);
-                connection.write_all(format!("HTTP/1.1 200 OK\r\n{answer}").as_bytes()).unwrap();
-            }
-        });
-        let complaints = Cell::new(0);
-        let text = fetch(&url, |_| complaints.set(complaints.get() + 1)).unwrap();
-        assert_eq!((text.as_slice(), complaints.get()), (&b"echo well"[..], 1));
-        server.join().unwrap();
-    }
-
-    #[test]
-    fn how_it_ended_is_told_with_its_last_words() {
-        let folder = tempfile::tempdir().unwrap();
-        let text = b"for i in 1 2 3 4 5 6 7; do echo line $i; done; echo oops >&2; exit 3";
-        let script = save(text, folder.path()).unwrap();
-        assert_eq!(fs::metadata(&script).unwrap().permissions().mode() & 0o777, 0o700);
-        let ending = run(&script, text, &folder.path().join("logs/log")).unwrap();
-        assert_eq!(ending.step(), Step::Failed);
-        let told = ending.to_string();
-        assert!(told.starts_with("exit 3 after ") && told.ends_with("line 7\noops"), "{told}");
-        assert!(!told.contains("line 3"), "{told}");
-    }
-
-    #[test]
-    fn at_its_limit_it_is_stopped_with_its_children() {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", "sleep 600 & wait"]).process_group(0).stdout(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        let mut output = child.stdout.take().unwrap();
-        assert!(wait(child, Duration::from_millis(50)).unwrap().is_none());
-        // The pipe ends only when the grandchild, too, is gone.
-        assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0);
-    }
-}
+mod tests;

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "configuration")]
 pub mod configuration;
+pub mod life;
 pub mod mac;
 pub mod manifest;
 pub mod name;
@@ -12,6 +13,7 @@ pub mod phase;
 pub mod plan;
 pub mod report;
 pub mod swarm;
+pub mod verity;
 pub mod view;
 
 pub use mac::Mac;

@@ -26,6 +26,10 @@ pub struct Manifest {
     pub initramfs: Artefact,
     /// The read-only root file system.
     pub system: Artefact,
+    /// Root of dm-verity's hash tree over the system image ([`crate::verity`]): with it a node knows of each block by itself
+    /// whether it is right. The tree is not part of the image: a node makes it while the image streams.
+    #[serde(default)]
+    pub verity: Option<Digest>,
     /// Firmware for the lab's emulated boards: the real U-Boot from the suite. Never sent to a node.
     #[serde(default)]
     pub lab_uboot: Option<Artefact>,

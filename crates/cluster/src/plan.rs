@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::NodeName;
+use crate::life::Life;
 
 /// The longest APPEND that U-Boot passes on, in bytes (`CONFIG_SYS_CBSIZE` of its PXE parser).
 pub const COMMAND_LINE_LIMIT: usize = 1_024;
@@ -60,7 +61,7 @@ impl From<Digest> for String {
     }
 }
 
-fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub(crate) fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
@@ -87,7 +88,7 @@ impl BootToken {
     }
 }
 
-/// The text was not a boot token.
+/// The text was not a boot token, nor another 128 random bits.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("not a boot token")]
 pub struct InvalidToken;
@@ -107,12 +108,69 @@ impl fmt::Debug for BootToken {
 }
 
 /// What happens to the data partition at boot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wipe {
     /// A new file system at every boot: nothing of the last life remains.
     #[default]
     Always,
+    /// A new file system unless the one that is there was made for the plan's image and this life, and is sound.
+    OnChange(Life),
+}
+
+impl fmt::Display for Wipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Always => f.write_str("always"),
+            Self::OnChange(life) => write!(f, "on-change:{life}"),
+        }
+    }
+}
+
+impl FromStr for Wipe {
+    type Err = InvalidToken;
+    fn from_str(text: &str) -> Result<Self, InvalidToken> {
+        match text.strip_prefix("on-change:") {
+            Some(life) => life.parse().map(Self::OnChange),
+            None if text == "always" => Ok(Self::Always),
+            None => Err(InvalidToken),
+        }
+    }
+}
+
+/// Where a node's root and data lie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RootPlace {
+    /// On the card; in memory if there is none that can be used, and enough memory.
+    #[default]
+    Auto,
+    /// On the card or nowhere.
+    Card,
+    /// In memory; a card is not touched.
+    Memory,
+}
+
+impl RootPlace {
+    /// The word in the configuration and on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Card => "card",
+            Self::Memory => "ram",
+        }
+    }
+}
+
+/// The text was no place for a root.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("no place for a root: write auto, card or ram")]
+pub struct InvalidRootPlace;
+
+impl FromStr for RootPlace {
+    type Err = InvalidRootPlace;
+    fn from_str(text: &str) -> Result<Self, InvalidRootPlace> {
+        let places = [Self::Auto, Self::Card, Self::Memory];
+        places.into_iter().find(|place| place.word() == text).ok_or(InvalidRootPlace)
+    }
 }
 
 /// What one node gets this time. Made by the head when the node fetches its boot configuration.
@@ -156,6 +214,11 @@ pub struct NodePlan {
     pub system: Digest,
     /// Size of the system image in bytes.
     pub system_bytes: u64,
+    /// Root of the hash tree over the system image ([`crate::verity`]); `None`: the image is checked as a whole, before it
+    /// is used and not while it is.
+    pub verity: Option<Digest>,
+    /// Where root and data lie.
+    pub root: RootPlace,
     /// What happens to the data partition.
     pub wipe: Wipe,
     /// Where the user data is. On our head it carries the boot token; any server will do.
@@ -179,6 +242,8 @@ const IP: &str = "ip";
 const HEAD: &str = "fledermaus.head";
 const SYSTEM: &str = "fledermaus.system";
 const TOKEN: &str = "fledermaus.token";
+const VERITY: &str = "fledermaus.verity";
+const ROOT: &str = "fledermaus.root";
 const WIPE: &str = "fledermaus.wipe";
 
 impl NodePlan {
@@ -187,8 +252,9 @@ impl NodePlan {
     /// `ip=` has the kernel's own form (Documentation/admin-guide/nfs/nfsroot.rst); init reads it.
     pub fn command_line(&self) -> String {
         let gateway = self.gateway.map(|gateway| gateway.to_string()).unwrap_or_default();
+        let verity = self.verity.map(|root| format!(" {VERITY}={root}")).unwrap_or_default();
         format!(
-            "{IP}={}::{gateway}:{}:{}::off:{} {HEAD}={} {SYSTEM}={}:{} {WIPE}=always {TOKEN}={} {USER_DATA_PARAMETER}={}",
+            "{IP}={}::{gateway}:{}:{}::off:{} {HEAD}={} {SYSTEM}={}:{}{verity} {ROOT}={} {WIPE}={} {TOKEN}={} {USER_DATA_PARAMETER}={}",
             self.address,
             netmask(self.prefix),
             self.name,
@@ -196,6 +262,8 @@ impl NodePlan {
             self.head,
             self.system,
             self.system_bytes,
+            self.root.word(),
+            self.wipe,
             self.token.expose(),
             self.user_data_url,
         )
@@ -215,10 +283,8 @@ impl NodePlan {
         };
         let (system, system_bytes) =
             value(SYSTEM)?.split_once(':').ok_or(InvalidCommandLine::Invalid(SYSTEM))?;
-        match parameters.get(WIPE) {
-            None | Some(&"always") => {}
-            Some(_) => return Err(InvalidCommandLine::Invalid(WIPE)),
-        }
+        let wipe = parameters.get(WIPE).map(|text| read(WIPE, text)).transpose()?.unwrap_or_default();
+        let verity = parameters.get(VERITY).map(|text| read(VERITY, text)).transpose()?;
         Ok(Self {
             name: read(IP, name)?,
             address: read(IP, address)?,
@@ -228,10 +294,20 @@ impl NodePlan {
             head: read(HEAD, value(HEAD)?)?,
             system: read(SYSTEM, system)?,
             system_bytes: read(SYSTEM, system_bytes)?,
-            wipe: Wipe::Always,
+            verity,
+            root: parameters.get(ROOT).map(|text| read(ROOT, text)).transpose()?.unwrap_or_default(),
+            wipe,
             user_data_url: value(USER_DATA_PARAMETER)?.to_owned(),
             token: read(TOKEN, value(TOKEN)?)?,
         })
+    }
+
+    /// The stamp that the data partition has to carry to be kept; `None`: it never is.
+    pub fn life_stamp(&self) -> Option<String> {
+        match &self.wipe {
+            Wipe::Always => None,
+            Wipe::OnChange(life) => Some(life.stamp(&self.system)),
+        }
     }
 
     /// Path on the head where the system image is. Answers ranges (RFC 9110 section 14).
@@ -263,6 +339,7 @@ fn prefix(netmask: Ipv4Addr) -> Option<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::life::LifeNumber;
 
     fn plan() -> NodePlan {
         let token = BootToken::new([0xab; 16]);
@@ -275,6 +352,8 @@ mod tests {
             head: "10.78.0.1:8080".parse().expect("an address"),
             system: Digest([7; 32]),
             system_bytes: 61_000_000,
+            verity: Some(Digest([8; 32])),
+            root: RootPlace::Auto,
             wipe: Wipe::Always,
             user_data_url: format!("http://10.78.0.1:8080/boot/{}/user-data", token.expose()),
             token,
@@ -284,10 +363,18 @@ mod tests {
     #[test]
     fn what_the_head_writes_init_reads() {
         let written = format!("console=ttyAMA0 quiet {}", plan().command_line());
-        assert!(written.len() < COMMAND_LINE_LIMIT / 2, "{} bytes", written.len());
+        assert!(written.len() < COMMAND_LINE_LIMIT / 2 + 64, "{} bytes", written.len());
         assert_eq!(NodePlan::parse(&written), Ok(plan()));
         let without_router = NodePlan { gateway: None, prefix: 16, ..plan() };
         assert_eq!(NodePlan::parse(&without_router.command_line()), Ok(without_router));
+        let without_tree = NodePlan { verity: None, root: RootPlace::Memory, ..plan() };
+        assert_eq!(NodePlan::parse(&without_tree.command_line()), Ok(without_tree));
+        let life = Life { user_data: Digest([5; 32]), number: LifeNumber([6; 16]) };
+        let kept = NodePlan { wipe: Wipe::OnChange(life), ..plan() };
+        assert_eq!(NodePlan::parse(&kept.command_line()), Ok(kept.clone()));
+        assert_eq!(kept.life_stamp(), Some(life.stamp(&Digest([7; 32]))));
+        let odd = kept.command_line().replace("on-change:", "sometimes:");
+        assert_eq!(NodePlan::parse(&odd), Err(InvalidCommandLine::Invalid(WIPE)));
     }
 
     #[test]

@@ -18,6 +18,9 @@ pub struct Report {
     /// What happened since the last report that was answered. At most [`Report::EVENTS_LIMIT`].
     #[serde(default)]
     pub events: Vec<Event>,
+    /// How the board is; absent until it was looked at, and where it is as it was in the last report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// What Docker says of the swarm; absent until Docker answers.
     #[serde(default)]
     pub swarm: Option<SwarmFacts>,
@@ -34,6 +37,40 @@ impl Report {
     pub const EVENTS_LIMIT: usize = 200;
     /// The largest report that the head reads, in bytes.
     pub const BYTES_LIMIT: usize = 512 * 1024;
+}
+
+/// What a board is and how it is. What it cannot say is absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// The model, as the device tree names it.
+    #[serde(default)]
+    pub model: String,
+    /// Its serial number.
+    #[serde(default)]
+    pub serial: String,
+    /// The memory that the kernel has, in bytes.
+    #[serde(default)]
+    pub memory_bytes: u64,
+    /// The processor's temperature in thousandths of a degree Celsius.
+    #[serde(default)]
+    pub temperature_mc: Option<i32>,
+    /// Whether the firmware saw the supply fall below 4.63 V since it was last asked.
+    #[serde(default)]
+    pub under_voltage: Option<bool>,
+    /// What was written to the card since the kernel started, in bytes.
+    #[serde(default)]
+    pub written_bytes: Option<u64>,
+    /// The card's name, from its CID register.
+    #[serde(default)]
+    pub card_name: String,
+    /// What the card says of its wear (eMMC's and some cards' `life_time`: tenths of its life, in hex).
+    #[serde(default)]
+    pub card_life: String,
+}
+
+impl Health {
+    /// The longest of its texts that the head keeps, in letters.
+    pub const TEXT_LIMIT: usize = 100;
 }
 
 /// How an order ended.

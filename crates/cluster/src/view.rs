@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use crate::phase::{Phase, Step};
+use crate::report::Health;
 use crate::{Mac, NodeName};
 
 /// One node, as `GET /v1/nodes` lists it.
@@ -32,6 +33,9 @@ pub struct NodeView {
     pub last_seen_ms: Option<u64>,
     /// A sentence for people: why it failed, what it waits for.
     pub detail: String,
+    /// How its board is, once it has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
 }
 
 /// Another DHCP server on the cluster's wire, as `GET /v1/rivals` lists it.

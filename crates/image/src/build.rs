@@ -23,7 +23,7 @@ use crate::pantry::{self, Pantry};
 use crate::progress::Progress;
 use crate::recipe::Recipe;
 use crate::tree::Tree;
-use crate::{compose, files, firmware, initramfs, mirror, spdx, squashfs, update};
+use crate::{compose, files, firmware, initramfs, mirror, spdx, squashfs, update, verity};
 
 const KERNEL_FILE: &str = "kernel";
 const INITRAMFS_FILE: &str = "initramfs";
@@ -142,7 +142,7 @@ fn cook(
 ) -> Result<Manifest, BuildError> {
     let kernel = Kernel::find(&pantry.kernel)?;
     // Kernel and initramfs have a thread each, the system image as many as there are cores.
-    let (kernel_file, dish, digests, packed) = std::thread::scope(|scope| {
+    let (kernel_file, dish, digests, (packed, root)) = std::thread::scope(|scope| {
         let kernel_file = scope.spawn(|| pack_kernel(&kernel, packer));
         progress.step("assemble");
         let dish = compose::compose(recipe, pantry, &kernel, inputs, lock.time, progress)?;
@@ -159,6 +159,7 @@ fn cook(
         kernel: draft.artefact(KERNEL_FILE)?,
         initramfs: draft.artefact(INITRAMFS_FILE)?,
         system: draft.artefact(SYSTEM_FILE)?,
+        verity: root,
         lab_uboot: firmware::write_lab_uboot(draft, &pantry.lab_uboot)?,
         firmware: firmware::write(draft, &pantry.firmware, &pantry.kernel)?,
         packages: ingredients(lock, &dish.system),
@@ -171,7 +172,8 @@ fn cook(
     Ok(manifest)
 }
 
-/// Writes initramfs and system image, and gives the bytes that each file takes in the latter, by path.
+/// Writes initramfs and system image, and gives the bytes that each file takes in the latter, by path, and the root of the
+/// latter's hash tree.
 fn pack(
     dish: &Dish,
     digests: &BTreeMap<String, Digest>,
@@ -179,13 +181,13 @@ fn pack(
     draft: &Draft,
     packer: &Packer,
     progress: &mut dyn Progress,
-) -> Result<BTreeMap<String, u64>> {
+) -> Result<(BTreeMap<String, u64>, Option<Digest>)> {
     std::thread::scope(|scope| {
         let initramfs_file = scope.spawn(|| initramfs::pack(&dish.initramfs, time, packer));
         let packed = squashfs::pack(&dish.system, digests, time, packer, progress)?;
         draft.write(SYSTEM_FILE, &packed.image)?;
         draft.write(INITRAMFS_FILE, &joined(initramfs_file)?)?;
-        Ok(packed.shares)
+        Ok((packed.shares, verity::root(&packed.image)))
     })
 }
 

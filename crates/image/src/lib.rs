@@ -42,6 +42,7 @@ mod spdx;
 mod squashfs;
 mod tree;
 mod update;
+mod verity;
 mod version;
 mod wishes;
 

@@ -179,6 +179,7 @@ mod tests {
             kernel: artefact.clone(),
             initramfs: artefact.clone(),
             system: artefact,
+            verity: None,
             lab_uboot: None,
             firmware: Vec::new(),
             packages: Vec::new(),

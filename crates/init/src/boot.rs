@@ -1,6 +1,7 @@
 //! The boot as a table of phases: runs them in order, retries what a retry can help, reboots when
 //! nothing helps.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -13,7 +14,7 @@ use cluster::report::Orders;
 use crate::card::Card;
 use crate::head::Head;
 use crate::timeline::Timeline;
-use crate::{card, console, hardware, network, root, system};
+use crate::{card, console, data, hardware, network, root, system};
 
 /// Pause before a phase is tried again; grows by itself with each try.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
@@ -28,8 +29,10 @@ pub(crate) struct Boot {
     pub(crate) timeline: Timeline,
     /// The head's answer to the first report and when it came: the clock.
     pub(crate) answer: Option<(Orders, Instant)>,
-    /// The node's own card, once found.
+    /// The node's own card, once found; none for a node that lives in memory.
     pub(crate) card: Option<Card>,
+    /// The device with the verified system image, once there is one.
+    pub(crate) system: Option<PathBuf>,
 }
 
 struct Stage {
@@ -44,7 +47,7 @@ const STAGES: [Stage; 7] = [
     Stage { phase: Phase::Clock, run: network::set_clock, tries: 1 },
     Stage { phase: Phase::Disk, run: card::run, tries: 2 },
     Stage { phase: Phase::System, run: system::run, tries: 3 },
-    Stage { phase: Phase::Data, run: root::make_data, tries: 2 },
+    Stage { phase: Phase::Data, run: data::run, tries: 2 },
     Stage { phase: Phase::Root, run: root::assemble, tries: 1 },
 ];
 
@@ -52,14 +55,6 @@ impl Boot {
     /// The head of this boot.
     pub(crate) fn head(&self) -> Head {
         Head::new(&self.plan)
-    }
-
-    /// The card that the phase `disk` found.
-    ///
-    /// # Errors
-    /// Before that phase.
-    pub(crate) fn card(&self) -> Result<&Card> {
-        self.card.as_ref().context("the card is not known yet")
     }
 }
 
@@ -88,7 +83,7 @@ fn begin() -> Result<Boot> {
     hardware::mount_kernel_file_systems()?;
     let command_line = std::fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
     let plan = NodePlan::parse(&command_line)?;
-    Ok(Boot { plan, timeline: Timeline::new(), answer: None, card: None })
+    Ok(Boot { plan, timeline: Timeline::new(), answer: None, card: None, system: None })
 }
 
 /// Runs one phase, again if need be. False: it failed for good.

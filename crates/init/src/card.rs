@@ -13,17 +13,22 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use cluster::plan::RootPlace;
 
 use crate::boot::Boot;
 use crate::hardware::{coldplug, entries};
+use crate::memory;
 use crate::modules::Modules;
 use crate::sys;
 use mbr::{SECTOR_BYTES, Table};
 
 /// The label of a card's first partition.
 const LABEL: &str = "FLEDERMAUS";
-/// How long a card may take to appear, and its partitions after they were made.
+/// How long a card may take to appear.
 const CARD_LIMIT: Duration = Duration::from_secs(30);
+/// How long a node that can live in memory waits while there is no disk at all.
+const NO_DISK_LIMIT: Duration = Duration::from_secs(12);
+/// How long partitions may take to appear after they were made.
 const PARTITIONS_LIMIT: Duration = Duration::from_secs(10);
 /// Pause between two looks.
 const POLL: Duration = Duration::from_millis(20);
@@ -43,18 +48,55 @@ pub(crate) struct Card {
     pub(crate) system_bytes: u64,
 }
 
-/// Finds the card and completes its partitions.
+/// What a disk is to init.
+#[derive(Debug, PartialEq, Eq)]
+enum Look {
+    /// The node's card: its partition table, and the one that it has to have.
+    Card(Box<(Table, Table)>),
+    /// The node's card, but it cannot be used; why, and what to do.
+    Useless(String),
+    /// Somebody else's, or nobody's: never written.
+    Foreign,
+}
+
+/// Finds the card and completes its partitions; or finds that the node can live in memory, where its plan lets it.
 ///
 /// # Errors
-/// No disk carries the label in time, the card is too small, or it cannot be written.
+/// No disk carries the label in time, or the card cannot be used, and memory does not do instead.
 pub(crate) fn run(boot: &mut Boot) -> Result<String> {
-    let disk = wait_for_card()?;
-    let file = open(&disk).with_context(|| format!("opening {}", disk.display()))?;
-    let table = read_table(&file).context("reading the partition table")?;
+    boot.card = None;
+    let reason = match boot.plan.root {
+        RootPlace::Memory => "as the plan says".to_owned(),
+        RootPlace::Card | RootPlace::Auto => match take_card(boot.plan.root) {
+            Ok((card, detail)) => {
+                boot.card = Some(card);
+                return Ok(detail);
+            }
+            Err(error) if boot.plan.root == RootPlace::Card => return Err(error),
+            Err(error) => format!("{error:#}"),
+        },
+    };
+    memory::check(memory::total_bytes()?, boot.plan.system_bytes).with_context(|| reason.clone())?;
+    Ok(format!("{reason}; everything lies in memory and is gone with this boot"))
+}
+
+fn take_card(place: RootPlace) -> Result<(Card, String)> {
+    let disk = wait_for_card(place)?;
+    // Before it is opened for writing, which a write-protected one refuses without saying why.
     let total = sectors(&disk)?;
-    let wanted = table.completed(total).map_err(anyhow::Error::msg)?;
-    let repaired = wanted != table;
+    let look = examine(
+        &File::open(&disk).with_context(|| format!("opening {}", disk.display()))?,
+        total,
+        is_protected(&disk),
+    );
+    let (found, wanted) = match look {
+        Look::Card(tables) => *tables,
+        Look::Useless(reason) => bail!("{}: {reason}", disk.display()),
+        Look::Foreign => bail!("{} is not the node's card any more: was it pulled out?", disk.display()),
+    };
+    let repaired = wanted != found;
     if repaired {
+        let file = open(&disk).with_context(|| format!("opening {}", disk.display()))?;
         write_table(&file, &wanted).with_context(|| format!("partitioning {}", disk.display()))?;
     }
     let card = Card {
@@ -63,12 +105,34 @@ pub(crate) fn run(boot: &mut Boot) -> Result<String> {
         system_bytes: mbr::SYSTEM_SECTORS * SECTOR_BYTES,
     };
     wait_for(&[&card.system, &card.data])?;
-    boot.card = Some(card);
     let how = if repaired { "partitioned" } else { "as it was" };
-    Ok(format!("{}, {} MiB, {how}", disk.display(), total * SECTOR_BYTES / 1_048_576))
+    Ok((card, format!("{}, {} MiB, {how}", disk.display(), total * SECTOR_BYTES / 1_048_576)))
 }
 
-fn wait_for_card() -> Result<PathBuf> {
+/// What a disk of so many sectors is. One that cannot be read is somebody else's.
+fn examine(disk: &File, total: u64, write_protected: bool) -> Look {
+    if !label(disk).is_ok_and(|label| label.as_deref() == Some(LABEL)) {
+        return Look::Foreign;
+    }
+    let Ok(found) = read_table(disk) else { return Look::Foreign };
+    if write_protected {
+        return Look::Useless(
+            "the card is write-protected: push its switch, or take another card".to_owned(),
+        );
+    }
+    match found.completed(total) {
+        Ok(wanted) => Look::Card(Box::new((found, wanted))),
+        Err(reason) => Look::Useless(reason),
+    }
+}
+
+/// Whether the kernel lets nobody write a disk.
+fn is_protected(disk: &Path) -> bool {
+    let name = disk.file_name().unwrap_or_default();
+    fs::read_to_string(Path::new("/sys/block").join(name).join("ro")).is_ok_and(|text| text.trim() == "1")
+}
+
+fn wait_for_card(place: RootPlace) -> Result<PathBuf> {
     let began = Instant::now();
     let mut next_coldplug = began + COLDPLUG_INTERVAL;
     loop {
@@ -76,15 +140,26 @@ fn wait_for_card() -> Result<PathBuf> {
         if let Some(card) = disks.iter().find(|disk| is_card(disk)) {
             return Ok(card.clone());
         }
-        if began.elapsed() > CARD_LIMIT {
-            let names: Vec<_> = disks.iter().map(|disk| disk.display().to_string()).collect();
-            bail!("no disk with a FAT partition labelled {LABEL} (seen: {})", names.join(", "));
+        let limit = if disks.is_empty() && place == RootPlace::Auto { NO_DISK_LIMIT } else { CARD_LIMIT };
+        if began.elapsed() > limit {
+            bail!("{}", no_card(&disks));
         }
         if Instant::now() > next_coldplug {
             coldplug(&mut Modules::of_running_kernel()?);
             next_coldplug = Instant::now() + COLDPLUG_INTERVAL;
         }
         thread::sleep(POLL);
+    }
+}
+
+fn no_card(disks: &[PathBuf]) -> String {
+    let names: Vec<_> = disks.iter().map(|disk| disk.display().to_string()).collect();
+    match names.as_slice() {
+        [] => "there is no card".to_owned(),
+        names => format!(
+            "no disk with a FAT partition labelled {LABEL} (seen and left alone: {})",
+            names.join(", ")
+        ),
     }
 }
 
@@ -156,51 +231,4 @@ fn wait_for(nodes: &[&Path]) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use std::process::Command;
-
-    #[test]
-    fn partitions_are_named_as_the_kernel_does() {
-        assert_eq!(partition(Path::new("/dev/vda"), 2), Path::new("/dev/vda2"));
-        assert_eq!(partition(Path::new("/dev/mmcblk0"), 3), Path::new("/dev/mmcblk0p3"));
-    }
-
-    /// A card whose FAT is made by mkfs.vfat, the tool that people use.
-    fn card_image(label: &str, bits: &str) -> File {
-        let folder = tempfile::tempdir().unwrap();
-        let volume = folder.path().join("fat");
-        let made = Command::new("mkfs.vfat")
-            .args(["-F", bits, "-n", label, "-C"])
-            .arg(&volume)
-            .arg("40960")
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{made:?}");
-        let disk = tempfile::tempfile().unwrap();
-        disk.write_all_at(mbr::tests::only_first(2048, 81_920).sector(), 0).unwrap();
-        disk.write_all_at(&fs::read(&volume).unwrap(), 2048 * SECTOR_BYTES).unwrap();
-        disk
-    }
-
-    #[test]
-    fn the_label_is_found_on_every_kind_of_fat() {
-        for bits in ["12", "16", "32"] {
-            assert_eq!(label(&card_image("FLEDERMAUS", bits)).unwrap().as_deref(), Some(LABEL), "FAT{bits}");
-            assert_eq!(label(&card_image("HOLIDAYS", bits)).unwrap().as_deref(), Some("HOLIDAYS"));
-        }
-    }
-
-    #[test]
-    fn what_is_no_card_has_no_label() {
-        let disk = tempfile::tempfile().unwrap();
-        assert!(label(&disk).is_err());
-        disk.set_len(4 << 20).unwrap();
-        assert_eq!(label(&disk).unwrap(), None);
-        disk.write_all_at(mbr::tests::only_first(2048, 2048).sector(), 0).unwrap();
-        assert_eq!(label(&disk).unwrap(), None);
-        disk.write_all_at(mbr::tests::only_first(1 << 30, 2048).sector(), 0).unwrap();
-        assert!(label(&disk).is_err(), "a partition behind the end of the disk");
-    }
-}
+mod tests;

@@ -18,8 +18,8 @@ use crate::timeline::Timeline;
 
 /// Modules that every node needs, one per line, in order.
 const MODULE_LIST: &str = "/etc/fledermaus/modules";
-/// Of these, what only mounting needs; the kernel would load it then by itself.
-const FILE_SYSTEMS: [&str; 3] = ["squashfs", "ext4", "overlay"];
+/// Of these, what only mapping and mounting need; the kernel would load it then by itself.
+const FILE_SYSTEMS: [&str; 6] = ["squashfs", "ext4", "overlay", "dm_mod", "dm_verity", "sha256_arm64"];
 /// How often new devices (a controller that a driver brought up, and what hangs on it) are looked for.
 const COLDPLUG_ROUNDS: usize = 4;
 /// How long the watchdog waits: long enough for the services to start and the agent to take over.

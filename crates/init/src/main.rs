@@ -7,8 +7,10 @@
 mod boot;
 mod card;
 mod console;
+mod data;
 mod hardware;
 mod head;
+mod memory;
 mod modules;
 mod network;
 mod root;
@@ -24,7 +26,7 @@ fn main() -> ExitCode {
     let name = words.first().map_or("init", |path| path.rsplit('/').next().unwrap_or(path));
     match (name, words.get(1..).unwrap_or_default()) {
         ("modprobe", words) => modprobe(words),
-        (root::INSIDE, [folder, program, words @ ..]) => inside(folder, program, words),
+        (data::INSIDE, [folder, program, words @ ..]) => inside(folder, program, words),
         _ if std::process::id() == 1 => boot::run(),
         _ => {
             console::say(

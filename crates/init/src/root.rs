@@ -1,24 +1,19 @@
-//! The phases `data` and `root`: a new file system, the root out of the image and a writable layer,
-//! and the step into it.
+//! The phase `root`: the root out of the image and a writable layer, and the step into it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use anyhow::{Context, Result};
+use nix::mount::{MsFlags, mount};
 
 use crate::boot::Boot;
+use crate::data::{DATA, SYSTEM};
 
-/// The name under which this program runs another one inside the system image.
-pub(crate) const INSIDE: &str = "inside";
-
-/// Where the image, the data and the new root are put together.
-const SYSTEM: &str = "/mnt/system";
-const DATA: &str = "/mnt/data";
+/// Where the new root is put together.
 const NEW_ROOT: &str = "/newroot";
 /// Init of the system.
 const SYSTEM_INIT: &str = "/sbin/init";
@@ -27,58 +22,12 @@ const EVENTS_FILE: &str = "/run/fledermaus/events.jsonl";
 /// How long the last reports may hold up the step into the system.
 const LAST_REPORTS_LIMIT: Duration = Duration::from_millis(150);
 
-/// The data file system lives for one boot only (wipe policy `always`): nothing is won by forcing it
-/// onto the card in order, and barriers cost most on a slow card.
-const DATA_OPTIONS: &str = "nobarrier,noauto_da_alloc";
-/// Without discard: an emulated or slow card spends minutes on it. Tables are written in the background.
-const MKE2FS: [&str; 7] =
-    ["/usr/sbin/mke2fs", "-q", "-F", "-t", "ext4", "-E", "nodiscard,lazy_itable_init=1,lazy_journal_init=1"];
-
 /// Folders on the data partition: for the writable layer, and those that cannot lie on an overlay.
 const DATA_FOLDERS: [&str; 4] = ["root/upper", "root/work", "docker", "containerd"];
 /// Folder of the data partition, where it is seen in the new root.
 const BINDS: [(&str, &str); 2] = [("docker", "/var/lib/docker"), ("containerd", "/var/lib/containerd")];
 /// File systems that go along, `/dev` last: it holds the console.
 const MOVES: [&str; 4] = ["/proc", "/sys", "/run", "/dev"];
-
-/// Mounts the image and makes the data partition anew with the image's own mke2fs.
-///
-/// # Errors
-/// The image cannot be mounted, mke2fs fails, or what it made cannot be mounted.
-pub(crate) fn make_data(boot: &mut Boot) -> Result<String> {
-    let (system, data) = (boot.card()?.system.clone(), boot.card()?.data.clone());
-    // A phase that is tried again finds what the first try left.
-    for folder in [DATA, "/mnt/system/dev", SYSTEM] {
-        let _ = umount2(folder, MntFlags::MNT_DETACH);
-    }
-    fs::create_dir_all(SYSTEM)?;
-    fs::create_dir_all(DATA)?;
-    mount(Some(&system), SYSTEM, Some("squashfs"), MsFlags::MS_RDONLY, None::<&str>)
-        .context("mounting the system image")?;
-    make_file_system(&data)?;
-    mount(Some(&data), DATA, Some("ext4"), MsFlags::MS_NOATIME, Some(DATA_OPTIONS))
-        .context("mounting the data partition")?;
-    Ok(String::new())
-}
-
-fn make_file_system(device: &Path) -> Result<()> {
-    let dev = Path::new(SYSTEM).join("dev");
-    mount(Some("/dev"), &dev, None::<&str>, MsFlags::MS_BIND, None::<&str>).context("lending /dev")?;
-    let made = Command::new("/proc/self/exe")
-        .arg0(INSIDE)
-        .arg(SYSTEM)
-        .args(MKE2FS)
-        .arg(device)
-        .stdin(Stdio::null())
-        .output()
-        .context("starting mke2fs");
-    umount2(&dev, MntFlags::MNT_DETACH).context("taking /dev back")?;
-    let made = made?;
-    if !made.status.success() {
-        bail!("mke2fs failed ({}): {}", made.status, String::from_utf8_lossy(&made.stderr).trim());
-    }
-    Ok(())
-}
 
 /// Puts the new root together.
 ///

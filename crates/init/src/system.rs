@@ -1,12 +1,18 @@
 //! The phase `system`: the image that the plan names lies on the system slot, and verifies.
 //!
 //! ```text
-//!  trailer names it ──► hash the slot ──► right: use it (cards wear out)
+//!  trailer names it ──► check the slot ──► right: use it (cards wear out)
 //!         │ not               │ wrong
-//!         └──────► void the trailer ──► stream from the head ──► verify ──► write the trailer
+//!         └──────► void the trailer ──► stream from the head ──► check ──► hash tree, trailer
 //! ```
+//!
+//! Where the plan knows the root of the image's hash tree, dm-verity checks each block again when it is read. The check of
+//! the whole slot at each boot stays nevertheless: it costs one reading, and whatever dm-verity restarted the node for, in
+//! the image or in the tree, is found by it and replaced.
 
+mod check;
 mod download;
+mod mapper;
 mod pipe;
 mod slot;
 
@@ -16,10 +22,13 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use cluster::{Digest, Phase};
+use cluster::Phase;
+use cluster::verity::BLOCK_BYTES;
 
 use crate::boot::Boot;
+use crate::memory;
 use crate::timeline::Timeline;
+use check::{Check, Wanted};
 use download::Download;
 use slot::{TRAILER_BYTES, Trailer};
 
@@ -46,33 +55,93 @@ impl Progress {
     }
 }
 
-/// Brings the plan's image onto the slot unless it is there.
+/// Brings the plan's image onto the slot unless it is there, and has its blocks checked as they are read.
 ///
 /// # Errors
-/// The image does not fit, does not verify, cannot be fetched or written.
+/// The image does not fit, does not verify, cannot be fetched, written or mapped.
 pub(crate) fn run(boot: &mut Boot) -> Result<String> {
-    let wanted = Trailer { image: boot.plan.system, bytes: boot.plan.system_bytes };
-    let (card, head) = (boot.card()?, boot.head());
+    let plan = &boot.plan;
+    let wanted = Wanted { image: plan.system, bytes: plan.system_bytes, root: plan.verity };
+    let Some(card) = &boot.card else { return fetch_to_memory(boot, &wanted) };
+    let device = card.system.clone();
     let trailer_at = card.system_bytes - TRAILER_BYTES;
-    ensure!(wanted.bytes > 0 && wanted.bytes <= trailer_at, "the system image does not fit the slot");
-    let slot = open(&card.system).with_context(|| format!("opening {}", card.system.display()))?;
+    let needed = wanted.bytes.checked_add(wanted.tree_bytes());
+    ensure!(
+        wanted.bytes > 0 && needed.is_some_and(|bytes| bytes <= trailer_at),
+        "the system image does not fit the slot"
+    );
+    ensure!(
+        wanted.root.is_none() || wanted.bytes.is_multiple_of(BLOCK_BYTES as u64),
+        "the system image is no whole number of blocks, so it cannot have the hash tree that the plan names"
+    );
+    let slot = open(&device).with_context(|| format!("opening {}", device.display()))?;
+    let detail = match find(boot, &slot, &wanted, trailer_at) {
+        Some(detail) => detail,
+        None => renew(boot, &slot, &wanted, trailer_at)?,
+    };
+    drop(slot);
+    boot.system = Some(match &wanted.root {
+        Some(root) => mapper::map(&device, wanted.bytes, root)?,
+        None => device,
+    });
+    Ok(detail)
+}
+
+/// Streams the image into memory; what lies there needs no further check.
+fn fetch_to_memory(boot: &mut Boot, wanted: &Wanted) -> Result<String> {
+    let path = memory::image_file(wanted.bytes)?;
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .context("making the image's file")?;
     let mut progress = Progress::new(&boot.timeline, wanted.bytes);
-    if read_trailer(&slot, trailer_at)? == Some(wanted) {
-        if hash_slot(&slot, &mut progress, wanted.bytes)? == wanted.image {
-            return Ok("already on the card".to_owned());
-        }
-        boot.timeline.failed(Phase::System, "the image on the card is damaged, fetching it again");
-    }
-    // Void first: a node that loses power from here on must not find a trailer over half an image.
-    write_block(&slot, trailer_at, &slot::void()).context("voiding the slot")?;
     let began = Instant::now();
-    let download = Download::new(head, boot.plan.system_path(), wanted.bytes);
-    let digest = fetch(&slot, &mut progress, download, wanted.bytes)?;
-    ensure!(digest == wanted.image, "the system image does not verify: it is not what the plan names");
+    let download = Download::new(boot.head(), boot.plan.system_path(), wanted.bytes);
+    fetch(&file, &mut progress, download, wanted)?;
+    boot.system = Some(memory::as_device(&path)?);
+    Ok(format!("{} into memory", rate(wanted.bytes, began)))
+}
+
+/// The image that lies on the slot, if it is the plan's and right to the last bit.
+fn find(boot: &Boot, slot: &File, wanted: &Wanted, trailer_at: u64) -> Option<String> {
+    let named = read_trailer(slot, trailer_at);
+    if !matches!(named, Ok(Some(trailer)) if trailer == trailer_of(wanted)) {
+        return None;
+    }
+    let mut progress = Progress::new(&boot.timeline, wanted.bytes);
+    match check_slot(slot, &mut progress, wanted) {
+        Ok(()) => Some("already on the card".to_owned()),
+        Err(error) => {
+            let reason = format!("the image on the card is damaged, fetching it again: {error:#}");
+            boot.timeline.failed(Phase::System, &reason);
+            None
+        }
+    }
+}
+
+/// Streams the image onto the slot.
+fn renew(boot: &Boot, slot: &File, wanted: &Wanted, trailer_at: u64) -> Result<String> {
+    // Void first: a node that loses power from here on must not find a trailer over half an image.
+    write_block(slot, trailer_at, &slot::void()).context("voiding the slot")?;
+    let began = Instant::now();
+    let mut progress = Progress::new(&boot.timeline, wanted.bytes);
+    let download = Download::new(boot.head(), boot.plan.system_path(), wanted.bytes);
+    let tree = fetch(slot, &mut progress, download, wanted)?;
+    write_at(slot, wanted.bytes, &tree).context("writing the hash tree")?;
     slot.sync_all().context("writing the image out")?;
-    write_block(&slot, trailer_at, &wanted.block()).context("marking the slot as good")?;
-    let rate = wanted.bytes as f32 / 1_048_576.0 / began.elapsed().as_secs_f32().max(0.001);
-    Ok(format!("{:.1} MiB fetched, {rate:.1} MiB/s", wanted.bytes as f32 / 1_048_576.0))
+    write_block(slot, trailer_at, &trailer_of(wanted).block()).context("marking the slot as good")?;
+    Ok(rate(wanted.bytes, began))
+}
+
+fn rate(bytes: u64, began: Instant) -> String {
+    let mebibytes = bytes as f32 / 1_048_576.0;
+    format!("{mebibytes:.1} MiB fetched, {:.1} MiB/s", mebibytes / began.elapsed().as_secs_f32().max(0.001))
+}
+
+fn trailer_of(wanted: &Wanted) -> Trailer {
+    Trailer { image: wanted.image, bytes: wanted.bytes }
 }
 
 /// Opens the slot past the page cache: what is streamed through it would only push out better things.
@@ -90,33 +159,66 @@ fn read_trailer(slot: &File, at: u64) -> Result<Option<Trailer>> {
 
 /// Writes one block and waits until the card has it.
 fn write_block(slot: &File, at: u64, bytes: &[u8]) -> Result<()> {
-    let mut block = pipe::Block::new();
-    block.room()[..bytes.len()].copy_from_slice(bytes);
-    block.filled(bytes.len());
-    slot.write_all_at(block.padded(), at)?;
+    write_at(slot, at, bytes)?;
     slot.sync_all()?;
     Ok(())
 }
 
-fn hash_slot(slot: &File, progress: &mut Progress, bytes: u64) -> Result<Digest> {
+/// Writes bytes to an aligned place.
+fn write_at(slot: &File, at: u64, bytes: &[u8]) -> Result<()> {
+    let mut block = pipe::Block::new();
+    let mut at = at;
+    for piece in bytes.chunks(pipe::BLOCK_BYTES) {
+        block.room()[..piece.len()].copy_from_slice(piece);
+        block.filled(piece.len());
+        slot.write_all_at(block.padded(), at)?;
+        at += piece.len() as u64;
+    }
+    Ok(())
+}
+
+/// Compares what lies in an aligned place with what should.
+fn is_there(slot: &File, at: u64, bytes: &[u8]) -> Result<bool> {
+    let mut block = pipe::Block::new();
+    let mut at = at;
+    for piece in bytes.chunks(pipe::BLOCK_BYTES) {
+        let room = &mut block.room()[..piece.len()];
+        slot.read_exact_at(room, at)?;
+        if room != piece {
+            return Ok(false);
+        }
+        at += piece.len() as u64;
+    }
+    Ok(true)
+}
+
+/// Reads the whole image and its tree.
+fn check_slot(slot: &File, progress: &mut Progress, wanted: &Wanted) -> Result<()> {
     let fill = |block: &mut pipe::Block, at: u64| {
         let count = slot.read_at(block.room(), at).context("reading the image on the card")?;
         ensure!(count > 0, "the card ends within the image");
-        block.filled(count.min(usize::try_from(bytes - at)?));
+        block.filled(count.min(usize::try_from(wanted.bytes - at)?));
         progress.at(at);
         Ok(())
     };
-    pipe::run(bytes, fill, |_, _| Ok(()))
+    let check = pipe::run(wanted.bytes, Check::of(wanted), fill, |_, _| Ok(()))?;
+    let tree = check.end(wanted)?;
+    let right = is_there(slot, wanted.bytes, &tree).context("reading the hash tree on the card")?;
+    ensure!(right, "its hash tree is another");
+    Ok(())
 }
 
-fn fetch(slot: &File, progress: &mut Progress, mut download: Download, bytes: u64) -> Result<Digest> {
+/// Streams the image onto the slot and returns its hash tree.
+fn fetch(slot: &File, progress: &mut Progress, mut download: Download, wanted: &Wanted) -> Result<Vec<u8>> {
     let fill = |block: &mut pipe::Block, at: u64| {
-        let wanted = block.room().len().min(usize::try_from(bytes - at)?);
-        download.fill(&mut block.room()[..wanted], |done| progress.at(done))?;
-        block.filled(wanted);
+        let room = block.room().len().min(usize::try_from(wanted.bytes - at)?);
+        download.fill(&mut block.room()[..room], |done| progress.at(done))?;
+        block.filled(room);
         Ok(())
     };
-    pipe::run(bytes, fill, |block, at| slot.write_all_at(block.padded(), at).context("writing the image"))
+    let empty =
+        |block: &pipe::Block, at: u64| slot.write_all_at(block.padded(), at).context("writing the image");
+    pipe::run(wanted.bytes, Check::of(wanted), fill, empty)?.end(wanted)
 }
 
 #[cfg(test)]

@@ -136,7 +136,7 @@ pub(crate) mod tests {
     use std::net::Ipv4Addr;
 
     use cluster::BootToken;
-    use cluster::plan::{NodePlan, Wipe};
+    use cluster::plan::{NodePlan, RootPlace, Wipe};
     use proptest::prelude::*;
 
     use super::*;
@@ -158,6 +158,8 @@ pub(crate) mod tests {
                 head: "10.78.0.1:8080".parse().expect("an address"),
                 system,
                 system_bytes: 61_000_000,
+                verity: Some(Digest([8; 32])),
+                root: RootPlace::Auto,
                 wipe: Wipe::Always,
                 user_data_url: format!("http://10.78.0.1:8080/boot/{}/user-data", token.expose()),
                 token,

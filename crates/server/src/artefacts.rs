@@ -34,6 +34,8 @@ pub(crate) struct Image {
     pub(crate) system: Arc<File>,
     pub(crate) system_sha256: Digest,
     pub(crate) system_bytes: u64,
+    /// Root of its hash tree, if the kitchen made one.
+    pub(crate) verity: Option<Digest>,
 }
 
 impl Image {
@@ -53,7 +55,8 @@ impl Image {
         let firmware = Arc::new(Firmware::open(directory, &manifest)?);
         let system = Arc::new(open_verified(directory, &manifest.system)?);
         let (system_sha256, system_bytes) = (manifest.system.sha256, manifest.system.bytes);
-        Ok(Self { kernel, initramfs, firmware, system, system_sha256, system_bytes })
+        let verity = manifest.verity;
+        Ok(Self { kernel, initramfs, firmware, system, system_sha256, system_bytes, verity })
     }
 }
 

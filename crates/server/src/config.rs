@@ -2,6 +2,7 @@
 
 mod boot;
 mod image;
+mod library;
 mod network;
 mod subnets;
 
@@ -12,11 +13,13 @@ use std::path::Path;
 use anyhow::Context;
 pub use cluster::configuration::{Mistake, Mistakes};
 use cluster::configuration::{Named, Reader, Table};
+use cluster::plan::RootPlace;
 use cluster::swarm::RoleWish;
 use cluster::{Mac, NodeName};
 use netboot::dhcp;
 
 use self::boot::Boot;
+pub(crate) use self::boot::WipePolicy;
 pub(crate) use self::network::{Network, Placed, Resolved};
 use self::subnets::PlacedSubnet;
 use crate::artefacts::Source;
@@ -57,6 +60,9 @@ pub(crate) struct NodeSettings {
     pub(crate) address: Option<Ipv4Addr>,
     pub(crate) user_data: Option<String>,
     pub(crate) role: RoleWish,
+    /// `None`: as `[boot]` says.
+    pub(crate) wipe: Option<WipePolicy>,
+    pub(crate) root: Option<RootPlace>,
     line: usize,
 }
 
@@ -120,7 +126,7 @@ fn settings(reader: &mut Reader) -> Settings {
         subnets: subnets::read(reader, &top),
         image: image::read(reader, &top),
         boot: boot::read(reader, &top),
-        user_data: library(reader, &top),
+        user_data: library::read(reader, &top),
         managers: managers(reader, &top),
         nodes: nodes(reader, &top),
     }
@@ -170,7 +176,10 @@ impl Settings {
 
     /// The templates that are named have to be there: a node would ask for them for ever.
     fn check_user_data(&self, reader: &mut Reader) {
-        let Library { directory, default, line } = &self.user_data;
+        let Library { directory, default, line, url } = &self.user_data;
+        if url.is_some() {
+            return;
+        }
         let named = self.nodes.iter().filter_map(|node| Some((node.user_data.as_ref()?, node.line)));
         for (file, line) in std::iter::once((default, *line)).chain(named) {
             let path = directory.join(file);
@@ -219,13 +228,6 @@ fn domain<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> String {
     name
 }
 
-fn library<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Library {
-    let table = reader.table(top, "user_data", &["dir", "default"]);
-    let directory = reader.text(&table, "dir").map_or("user-data".to_owned(), |dir| dir.name);
-    let default = file_name(reader, &table, "default").unwrap_or("default.sh".to_owned());
-    Library { directory: reader.folder().join(directory), default, line: table.line() }
-}
-
 /// The name of a file in the user data directory: no way out of it.
 fn file_name<'a>(reader: &mut Reader<'a>, table: &Table<'a>, key: &str) -> Option<String> {
     let Named { name, line } = reader.text(table, key)?;
@@ -252,7 +254,8 @@ fn managers<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> usize {
 fn nodes<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Vec<NodeSettings> {
     let mut nodes = Vec::new();
     let mut taken: BTreeMap<String, usize> = BTreeMap::new();
-    for table in reader.tables(top, "node", &["name", "mac", "address", "user_data", "role"]) {
+    for table in reader.tables(top, "node", &["name", "mac", "address", "user_data", "role", "wipe", "root"])
+    {
         let line = table.line();
         reader.required_text(&table, "name", "\"node1\"");
         reader.required_text(&table, "mac", "\"b8:27:eb:01:02:03\"");
@@ -260,6 +263,8 @@ fn nodes<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Vec<NodeSettings> {
         let address = reader.parsed::<Ipv4Addr>(&table, "address");
         let user_data = file_name(reader, &table, "user_data");
         let role = role(reader, &table);
+        let wipe = boot::wipe_policy(reader, &table);
+        let root = reader.parsed::<RootPlace>(&table, "root");
         let (Some(name), Some(mac)) = (name, mac) else { continue };
         if RESERVED_NAMES.contains(&name.as_str()) {
             reader
@@ -272,7 +277,7 @@ fn nodes<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Vec<NodeSettings> {
                 reader.mistake(line, format!("{key} belongs to the node in line {first} already"));
             }
         }
-        nodes.push(NodeSettings { name, mac, address, user_data, role, line });
+        nodes.push(NodeSettings { name, mac, address, user_data, role, wipe, root, line });
     }
     nodes
 }
@@ -315,7 +320,7 @@ mod tests {
     fn all_mistakes_are_reported_at_once_with_their_lines() {
         let text = "nmae = \"x\"\n[network]\nhttp_port = 0\npool = \"10.0.0.9-10.0.0.1\"\n[swarm]\nmanagers = 2\n\
                     [[node]]\nname = \"Node 1\"\nmac = \"b8:27:eb:00:00:01\"\nrole = \"boss\"\n\
-                    [[node]]\nname = \"b\"\nmac = \"c\"\nuser_data = \"../x\"\n";
+                    [[node]]\nname = \"b\"\nmac = \"c\"\nuser_data = \"../x\"\nwipe = \"never\"\nroot = \"disk\"\n";
         let mistakes = parse(Path::new("cluster.toml"), text).expect_err("wrong").to_string();
         for part in [
             "cluster.toml:1: `nmae` is no key here: write one of name, domain",
@@ -327,6 +332,8 @@ mod tests {
             "cluster.toml:10: `role`: `boss`",
             "cluster.toml:13: `mac`",
             "cluster.toml:14: `user_data`",
+            "cluster.toml:16: `root`: no place for a root: write auto, card or ram",
+            "cluster.toml:15: `wipe`: `never` is no policy: write always or on-change",
         ] {
             assert!(mistakes.contains(part), "{part} in:\n{mistakes}");
         }

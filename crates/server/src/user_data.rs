@@ -31,6 +31,8 @@ pub(crate) struct Facts {
 pub(crate) struct Library {
     pub(crate) directory: PathBuf,
     pub(crate) default: String,
+    /// Another server that has the user data of all nodes. Ours then serves none.
+    pub(crate) url: Option<String>,
     /// Where the configuration names them.
     pub(crate) line: usize,
 }

@@ -25,6 +25,9 @@ const FORMING_LIMIT_MS: u64 = 120_000;
 /// milliseconds. A new worker is listed before its own Docker says that it is active; this is for reports
 /// that cross.
 const FOREIGN_GRACE_MS: u64 = 10_000;
+/// The same for one that Docker calls pending. A node that kept its data is until its Docker has found a manager again, and
+/// may not know its own id yet.
+const PENDING_GRACE_MS: u64 = 60_000;
 /// How long managers that are all there, one of them empty, may be without a leader before the swarm counts
 /// as lost, in milliseconds. Raft elects within seconds if it can.
 const LEADERLESS_LIMIT_MS: u64 = 60_000;
@@ -277,7 +280,9 @@ impl Swarm {
                 continue;
             }
             let since = *self.foreign_since.entry(node.name.clone()).or_insert(desk.now_ms);
-            if desk.now_ms >= since + FOREIGN_GRACE_MS && desk.order(&node.name, Action::Leave) {
+            let pending = node.facts.as_ref().is_some_and(|facts| facts.state == LocalState::Pending);
+            let grace_ms = if pending { PENDING_GRACE_MS } else { FOREIGN_GRACE_MS };
+            if desk.now_ms >= since + grace_ms && desk.order(&node.name, Action::Leave) {
                 self.foreign_since.remove(&node.name);
             }
         }

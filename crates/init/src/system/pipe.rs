@@ -5,11 +5,11 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread;
 
 use anyhow::{Context, Result};
-use cluster::Digest;
-use sha2::{Digest as _, Sha256};
+
+use super::check::Check;
 
 /// Size of a block: large enough that a card writes whole erase blocks.
-const BLOCK_BYTES: usize = 1 << 20;
+pub(super) const BLOCK_BYTES: usize = 1 << 20;
 /// Blocks under way.
 const BLOCKS: usize = 8;
 /// What O_DIRECT wants of addresses and lengths.
@@ -54,15 +54,16 @@ impl Block {
     }
 }
 
-/// Moves `total` bytes from `fill(block, position)` to `empty(block, position)` and returns their digest.
+/// Moves `total` bytes from `fill(block, position)` to `empty(block, position)` and returns what was seen of them.
 ///
 /// # Errors
 /// The first error of `empty`, else that of `fill`.
 pub(super) fn run(
     total: u64,
+    check: Check,
     mut fill: impl FnMut(&mut Block, u64) -> Result<()>,
     mut empty: impl FnMut(&Block, u64) -> Result<()> + Send,
-) -> Result<Digest> {
+) -> Result<Check> {
     let (give_back, free) = channel();
     let (filled, to_hash) = sync_channel(BLOCKS);
     let (hashed, to_empty) = sync_channel(BLOCKS);
@@ -70,13 +71,13 @@ pub(super) fn run(
         give_back.send(Block::new()).context("preparing buffers")?;
     }
     thread::scope(|scope| {
-        let hasher = scope.spawn(move || hash_all(&to_hash, &hashed));
+        let hasher = scope.spawn(move || hash_all(check, &to_hash, &hashed));
         let emptier = scope.spawn(move || empty_all(&to_empty, &give_back, &mut empty));
         let result = fill_all(total, &free, &filled, &mut fill);
         drop(filled);
-        let digest = hasher.join().map_err(|_| anyhow::anyhow!("the hashing thread died"))?;
+        let check = hasher.join().map_err(|_| anyhow::anyhow!("the hashing thread died"))?;
         emptier.join().map_err(|_| anyhow::anyhow!("the writing thread died"))??;
-        result.map(|()| digest)
+        result.map(|()| check)
     })
 }
 
@@ -96,15 +97,14 @@ fn fill_all(
     Ok(())
 }
 
-fn hash_all(to_hash: &Receiver<Block>, hashed: &SyncSender<Block>) -> Digest {
-    let mut hasher = Sha256::new();
+fn hash_all(mut check: Check, to_hash: &Receiver<Block>, hashed: &SyncSender<Block>) -> Check {
     for block in to_hash {
-        hasher.update(block.data());
+        check.add(block.data());
         if hashed.send(block).is_err() {
             break;
         }
     }
-    Digest(hasher.finalize().into())
+    check
 }
 
 fn empty_all(

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::head::Head;
+use cluster::Digest;
 use cluster::plan::NodePlan;
 use sha2::{Digest as _, Sha256};
 use std::io::{BufRead, BufReader, Write};
@@ -47,6 +48,10 @@ fn progress() -> Progress {
     Progress::new(&Timeline::new(), 1)
 }
 
+fn whole(bytes: u64) -> Wanted {
+    Wanted { image: Digest([0; 32]), bytes, root: None }
+}
+
 fn image(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|index| (index * 7 + index / 251) as u8).collect()
 }
@@ -58,20 +63,62 @@ fn an_image_arrives_whole_over_broken_connections() {
     let slot = tempfile::tempfile().unwrap();
     let total = content.len() as u64;
     let download = Download::new(head, "/system/x".to_owned(), total);
-    let digest = fetch(&slot, &mut progress(), download, total).unwrap();
-    assert_eq!(digest.0[..], Sha256::digest(&content)[..]);
-    assert_eq!(hash_slot(&slot, &mut progress(), total).unwrap(), digest);
+    let wanted = Wanted { image: Digest(Sha256::digest(&content).into()), bytes: total, root: None };
+    assert!(fetch(&slot, &mut progress(), download, &wanted).unwrap().is_empty());
+    check_slot(&slot, &mut progress(), &wanted).unwrap();
     let mut written = vec![0; content.len()];
     slot.read_exact_at(&mut written, 0).unwrap();
     assert!(written == content);
+}
+
+/// An image of whole blocks, with the root of its tree.
+fn image_with_root(blocks: usize) -> (Vec<u8>, Wanted) {
+    let content = image(blocks * BLOCK_BYTES);
+    let hash = |block: &[u8]| -> [u8; 32] { Sha256::digest(block).into() };
+    let leaves: Vec<[u8; 32]> = content.chunks(BLOCK_BYTES).map(hash).collect();
+    let root = cluster::verity::HashTree::over(&leaves, hash).unwrap().root;
+    let wanted = Wanted { image: Digest([9; 32]), bytes: content.len() as u64, root: Some(root) };
+    (content, wanted)
+}
+
+#[test]
+fn a_flipped_bit_anywhere_in_image_or_tree_is_found() {
+    let (content, wanted) = image_with_root(700);
+    let slot = tempfile::tempfile().unwrap();
+    let head = crooked_head(content.clone(), 900_000);
+    let download = Download::new(head, "/system/x".to_owned(), wanted.bytes);
+    let tree = fetch(&slot, &mut progress(), download, &wanted).unwrap();
+    assert_eq!(tree.len() as u64, wanted.tree_bytes());
+    write_at(&slot, wanted.bytes, &tree).unwrap();
+    check_slot(&slot, &mut progress(), &wanted).unwrap();
+    let whole = wanted.bytes + wanted.tree_bytes();
+    for place in [0, 4_095, wanted.bytes / 2, wanted.bytes - 1, wanted.bytes, wanted.bytes + 4_096, whole - 1]
+    {
+        let mut byte = [0];
+        slot.read_exact_at(&mut byte, place).unwrap();
+        slot.write_all_at(&[byte[0] ^ 0x10], place).unwrap();
+        assert!(check_slot(&slot, &mut progress(), &wanted).is_err(), "byte {place}");
+        slot.write_all_at(&byte, place).unwrap();
+    }
+    check_slot(&slot, &mut progress(), &wanted).unwrap();
+}
+
+#[test]
+fn another_image_than_the_plan_s_is_refused_by_its_root() {
+    let (content, wanted) = image_with_root(3);
+    let other = Wanted { root: Some(Digest([1; 32])), ..wanted };
+    let slot = tempfile::tempfile().unwrap();
+    let download = Download::new(crooked_head(content, 100_000), "/system/x".to_owned(), other.bytes);
+    let error = fetch(&slot, &mut progress(), download, &other).unwrap_err();
+    assert!(error.to_string().contains("does not verify"), "{error:#}");
 }
 
 #[test]
 fn a_head_that_never_sends_a_byte_is_given_up() {
     let head = crooked_head(image(10_000), 0);
     let slot = tempfile::tempfile().unwrap();
-    let error =
-        fetch(&slot, &mut progress(), Download::new(head, "/x".to_owned(), 10_000), 10_000).unwrap_err();
+    let download = Download::new(head, "/x".to_owned(), 10_000);
+    let error = fetch(&slot, &mut progress(), download, &whole(10_000)).unwrap_err();
     assert!(format!("{error:#}").contains("giving up"), "{error:#}");
 }
 
@@ -79,8 +126,8 @@ fn a_head_that_never_sends_a_byte_is_given_up() {
 fn a_larger_file_than_planned_is_refused() {
     let head = crooked_head(image(10_000), 10_000);
     let slot = tempfile::tempfile().unwrap();
-    let error =
-        fetch(&slot, &mut progress(), Download::new(head, "/x".to_owned(), 9_000), 9_000).unwrap_err();
+    let download = Download::new(head, "/x".to_owned(), 9_000);
+    let error = fetch(&slot, &mut progress(), download, &whole(9_000)).unwrap_err();
     assert!(format!("{error:#}").contains("larger"), "{error:#}");
 }
 
@@ -90,7 +137,8 @@ fn a_card_that_cannot_be_written_ends_the_stream() {
         block.filled(4_096);
         Ok(())
     };
-    let error = pipe::run(u64::MAX, fill, |_, _| anyhow::bail!("the card is full")).unwrap_err();
+    let empty = |_: &pipe::Block, _: u64| anyhow::bail!("the card is full");
+    let error = pipe::run(u64::MAX, Check::of(&whole(1)), fill, empty).map(drop).unwrap_err();
     assert_eq!(error.to_string(), "the card is full");
 }
 

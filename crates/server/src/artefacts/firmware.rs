@@ -100,6 +100,7 @@ pub(crate) mod tests {
             kernel: other.clone(),
             initramfs: other.clone(),
             system: other,
+            verity: None,
             lab_uboot: None,
             firmware,
             packages: Vec::new(),

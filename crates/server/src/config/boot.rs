@@ -3,17 +3,30 @@
 use std::path::PathBuf;
 
 use cluster::configuration::{Named, Reader, Table};
-use cluster::plan::COMMAND_LINE_LIMIT;
+use cluster::plan::{COMMAND_LINE_LIMIT, RootPlace};
 
 /// The longest part of a command line that is the head's own, in bytes: the longest name and addresses.
-const OWN_PARAMETERS_BYTES: usize = 460;
+const OWN_PARAMETERS_BYTES: usize = 720;
 /// The keys that name files, and for whom.
 const FILE_KEYS: [&str; 4] = ["bios", "uefi_x64", "uefi_arm64", "ipxe"];
+
+/// When a node's data is wiped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum WipePolicy {
+    /// At every boot.
+    #[default]
+    Always,
+    /// When its image or its user data is not that of the last boot.
+    OnChange,
+}
 
 /// The table as it was read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Boot {
     pub(crate) kernel_parameters: String,
+    /// What holds for a node that says nothing else.
+    pub(crate) wipe: WipePolicy,
+    pub(crate) root: RootPlace,
     /// The operator's directory of files.
     pub(crate) files: Option<PathBuf>,
     pub(crate) bios: Option<String>,
@@ -24,7 +37,7 @@ pub(crate) struct Boot {
 
 /// Reads the table.
 pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Boot {
-    let mut keys = vec!["kernel_parameters", "files"];
+    let mut keys = vec!["kernel_parameters", "wipe", "root", "files"];
     keys.extend(FILE_KEYS);
     let table = reader.table(top, "boot", &keys);
     let directory = reader.text(&table, "files");
@@ -56,7 +69,22 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Boot {
         Some(name)
     });
     let kernel_parameters = kernel_parameters(reader, &table);
-    Boot { kernel_parameters, files, bios, uefi_x64, uefi_arm64, ipxe }
+    let wipe = wipe_policy(reader, &table).unwrap_or_default();
+    let root = reader.parsed(&table, "root").unwrap_or_default();
+    Boot { kernel_parameters, wipe, root, files, bios, uefi_x64, uefi_arm64, ipxe }
+}
+
+/// `wipe`, in `[boot]` for all nodes and in `[[node]]` for one.
+pub(super) fn wipe_policy<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<WipePolicy> {
+    let Named { name, line } = reader.text(table, "wipe")?;
+    match name.as_str() {
+        "always" => Some(WipePolicy::Always),
+        "on-change" => Some(WipePolicy::OnChange),
+        _ => {
+            reader.mistake(line, format!("`wipe`: `{name}` is no policy: write always or on-change"));
+            None
+        }
+    }
 }
 
 fn is_plain(byte: u8) -> bool {

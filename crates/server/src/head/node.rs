@@ -4,13 +4,17 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
+use cluster::life::LifeNumber;
 use cluster::phase::{Event, Phase, Step};
-use cluster::report::{Action, Order};
+use cluster::plan::RootPlace;
+use cluster::report::{Action, Health, Order};
 use cluster::swarm::{Reboot, RoleWish, SwarmFacts};
 use cluster::view::{NodeView, TimelineLine};
 use cluster::{BootToken, Mac, NodeName};
 use netboot::dhcp::Profile;
 use serde::{Deserialize, Serialize};
+
+use crate::config::WipePolicy;
 
 /// How many boots of a node the timeline keeps.
 const BOOTS_KEPT: u64 = 5;
@@ -40,6 +44,9 @@ pub(crate) struct Remembered {
     /// The user data of this boot was fetched and run; it is not served again.
     pub(crate) user_data_done: bool,
     pub(crate) reboot: Reboot,
+    /// Which life the node's data is of, if it may be kept; a reboot that is ordered ends it.
+    #[serde(default)]
+    pub(crate) life: Option<LifeNumber>,
     /// Orders are numbered on through a restart of the head.
     pub(crate) next_order: u64,
 }
@@ -51,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) fixed: Option<Ipv4Addr>,
     pub(crate) wish: RoleWish,
     pub(crate) user_data: Option<String>,
+    pub(crate) wipe: Option<WipePolicy>,
+    pub(crate) root: Option<RootPlace>,
     pub(crate) timeline: Vec<TimelineLine>,
     pub(crate) latest: Option<(Phase, Step, String)>,
     pub(crate) facts: Option<SwarmFacts>,
@@ -61,6 +70,7 @@ pub(crate) struct Node {
     /// Who spoke when the node last asked for an address.
     pub(crate) profile: Profile,
     pub(crate) heard_ms: u64,
+    pub(crate) health: Option<Health>,
     pub(crate) orders: Vec<Order>,
     /// After an order failed, none is given before this, milliseconds since 1970.
     pub(crate) rest_until_ms: u64,
@@ -108,6 +118,7 @@ impl Node {
             offered_hash: None,
             user_data_done: false,
             reboot: Reboot::No,
+            life: None,
             next_order: 1,
         };
         Self::remembered(kept)
@@ -120,6 +131,8 @@ impl Node {
             fixed: None,
             wish: RoleWish::Any,
             user_data: None,
+            wipe: None,
+            root: None,
             timeline: Vec::new(),
             latest: None,
             facts: None,
@@ -127,6 +140,7 @@ impl Node {
             is_serving: false,
             profile: Profile::System,
             heard_ms: 0,
+            health: None,
             orders: Vec::new(),
             rest_until_ms: 0,
             firmware: None,
@@ -267,6 +281,7 @@ impl Node {
             ready_at_ms: self.kept.ready_at_ms,
             last_seen_ms: (self.heard_ms > 0).then_some(self.heard_ms),
             detail,
+            health: self.health.clone(),
         }
     }
 }

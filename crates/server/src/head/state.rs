@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 
 use anyhow::Context;
 use cluster::phase::{Event, Step};
-use cluster::report::{Orders, Report};
+use cluster::report::{Health, Orders, Report};
 use cluster::swarm::{ManagerFacts, Rollout, Swarm};
 use cluster::view::RivalView;
 use cluster::{BootToken, Mac, NodeName, Phase};
@@ -107,6 +107,8 @@ impl State {
             node.fixed = settings.address;
             node.wish = settings.role;
             node.user_data = settings.user_data;
+            node.wipe = settings.wipe;
+            node.root = settings.root;
         }
         let configured: BTreeSet<Mac> = self.settings.nodes.iter().map(|node| node.mac).collect();
         // A node that the configuration named once is one that enrolled by itself now, if it may.
@@ -205,6 +207,9 @@ impl State {
             node.facts = report.swarm;
         }
         node.answering = report.answering.into_iter().take(ManagerFacts::PORTS_LIMIT).collect();
+        if let Some(health) = report.health {
+            node.health = Some(harmless_health(health));
+        }
         for outcome in report.outcomes {
             self.outcome(mac, outcome);
         }
@@ -244,6 +249,14 @@ fn describe(step: Step, detail: &str) -> String {
         Step::Failed => "failed",
     };
     if detail.is_empty() { word.to_owned() } else { format!("{word}: {detail}") }
+}
+
+/// The same for what a node says of its board.
+fn harmless_health(health: Health) -> Health {
+    let text = |text: &str| harmless(text).chars().take(Health::TEXT_LIMIT).collect();
+    let (model, serial) = (text(&health.model), text(&health.serial));
+    let (card_name, card_life) = (text(&health.card_name), text(&health.card_life));
+    Health { model, serial, card_name, card_life, ..health }
 }
 
 /// Text from a node, without what could steer a terminal, and not longer than is kept.

@@ -194,6 +194,8 @@ impl State {
             && !node.orders.iter().any(|order| order.action == Action::Reboot)
         {
             node.kept.reboot = Reboot::Wanted;
+            // It is to be provisioned anew, whatever its policy: its data is of no life that goes on.
+            node.kept.life = None;
         }
         self.remember(mac);
         true

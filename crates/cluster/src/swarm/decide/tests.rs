@@ -196,6 +196,12 @@ impl World {
         }
     }
 
+    /// Power lost by a node with the policy `on-change`: it comes back as what it was.
+    fn cut(&mut self, index: usize) {
+        self.machines[index].up = false;
+        self.machines[index].order = None;
+    }
+
     fn quorums(&self) -> usize {
         let mut swarms: Vec<u32> = self.entries.iter().map(|(swarm, _)| *swarm).collect();
         swarms.sort_unstable();
@@ -350,14 +356,55 @@ fn a_head_that_forgot_finds_the_swarm_again() {
     assert_eq!(world.quorums(), 1);
 }
 
+#[test]
+fn nodes_that_keep_their_data_come_back_as_they_were_without_a_single_order() {
+    let (mut world, mut swarm) = (World::new(3), Swarm::default());
+    world.settle(&mut swarm, 3);
+    let before = world.entries.clone();
+    for lost in [vec![0], vec![2], vec![0, 1, 2]] {
+        lost.iter().for_each(|index| world.cut(*index));
+        for _ in 0..50 {
+            assert_eq!(world.turn(&mut swarm, 3, None).orders, []);
+        }
+        world.come_up();
+        for _ in 0..50 {
+            assert_eq!(world.turn(&mut swarm, 3, None).orders, []);
+        }
+    }
+    assert_eq!(world.entries, before);
+    world.assert_whole(3);
+}
+
+#[test]
+fn a_kept_node_whose_docker_is_still_looking_for_its_manager_is_given_time() {
+    let (mut world, mut swarm) = (World::new(3), Swarm::default());
+    world.settle(&mut swarm, 1);
+    let worker =
+        world.machines.iter().position(|machine| world.facts(machine).manager.is_none()).expect("one");
+    let name = world.machines[worker].name.clone();
+    let (mut told_at_ms, began_ms) = (None, world.now_ms);
+    while told_at_ms.is_none() && world.now_ms < began_ms + 2 * PENDING_GRACE_MS {
+        world.now_ms += STEP_MS;
+        let mut view = world.view(1);
+        view.nodes[worker].facts = Some(SwarmFacts { state: LocalState::Pending, ..SwarmFacts::default() });
+        let decisions = swarm.decide(&view, world.now_ms);
+        if let Some((to, action)) = decisions.orders.first() {
+            assert_eq!((to, action), (&name, &Action::Leave));
+            told_at_ms = Some(world.now_ms);
+        }
+    }
+    let waited_ms = told_at_ms.expect("not for ever") - began_ms;
+    assert!((PENDING_GRACE_MS..PENDING_GRACE_MS + 2 * STEP_MS).contains(&waited_ms), "{waited_ms}");
+}
+
 proptest! {
-    /// Power cuts of any nodes, wanted reboots, lost orders and slow machines, in any order: never two
+    /// Power cuts of any nodes, with and without their data, wanted reboots, lost orders and slow machines, in any order: never two
     /// swarms with a quorum, and at the end everything is whole again.
     #[test]
     fn whatever_happens_it_becomes_whole_again(
         count in 1_usize..6,
         wanted in prop_oneof![Just(1_usize), Just(3), Just(5)],
-        storms in prop::collection::vec((0_usize..6, 0_u8..4), 0..60),
+        storms in prop::collection::vec((0_usize..6, 0_u8..5), 0..60),
     ) {
         let (mut world, mut swarm) = (World::new(count), Swarm::default());
         for (index, kind) in storms {
@@ -366,6 +413,7 @@ proptest! {
                 0 => world.wipe(index),
                 1 => world.machines[index].reboot = Reboot::Wanted,
                 2 => world.act(index),
+                4 => world.cut(index),
                 _ => world.come_up(),
             }
             world.turn(&mut swarm, wanted, (kind == 3).then_some(index));

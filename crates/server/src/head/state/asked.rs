@@ -22,7 +22,7 @@ impl State {
         self.named(name).map(|node| self.user_data(node))
     }
 
-    fn user_data(&self, node: &Node) -> UserData {
+    pub(super) fn user_data(&self, node: &Node) -> UserData {
         let library = &self.settings.user_data;
         let facts = Facts {
             name: node.kept.name.clone(),

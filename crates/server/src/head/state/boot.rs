@@ -3,17 +3,21 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 
+use cluster::life::{Life, LifeNumber};
 use cluster::phase::Step;
 use cluster::plan::{NodePlan, USER_DATA_PARAMETER, Wipe};
-use cluster::{BootPlan, BootToken, Mac, Phase};
+use cluster::{BootPlan, BootToken, Digest, Mac, Phase};
 use netboot::dhcp::Profile;
 use netboot::pxelinux::{self, Unwritable, Wanted};
+use sha2::{Digest as _, Sha256};
 
 use super::State;
 use super::bearer::hash;
+use crate::config::WipePolicy;
 use crate::head::BootFile;
 use crate::head::node::{Node, Reserve};
 use crate::store::Write;
+use crate::user_data;
 
 impl State {
     /// A boot begins, if this is not one that goes on; a machine never seen is enrolled.
@@ -91,8 +95,11 @@ impl State {
     }
 
     /// What a node gets this time, with the token that opens it.
-    pub(super) fn boot_plan(&self, mac: Mac, client: Ipv4Addr, token: &BootToken) -> Option<BootPlan> {
+    pub(super) fn boot_plan(&mut self, mac: Mac, client: Ipv4Addr, token: &BootToken) -> Option<BootPlan> {
         let head = SocketAddrV4::new(self.dhcp.settings.server, self.settings.network.http_port);
+        let wipe = self.wipe(mac)?;
+        let own = format!("http://{head}/boot/{}/user-data", token.expose());
+        let user_data_url = self.settings.user_data.url.clone().unwrap_or(own);
         let subnet = self.dhcp.settings.subnet_of(client)?;
         Some(BootPlan {
             kernel: pxelinux::kernel_path(&self.image.system_sha256),
@@ -107,11 +114,38 @@ impl State {
                 head,
                 system: self.image.system_sha256,
                 system_bytes: self.image.system_bytes,
-                wipe: Wipe::Always,
-                user_data_url: format!("http://{head}/boot/{}/user-data", token.expose()),
+                verity: self.image.verity,
+                root: self.nodes.get(&mac)?.root.unwrap_or(self.settings.boot.root),
+                wipe,
+                user_data_url,
                 token: token.clone(),
             },
         })
+    }
+
+    /// What is to happen to a node's data. Reads and renders its user data where the answer hangs on it; user data that
+    /// cannot be rendered is no reason to keep anything.
+    fn wipe(&mut self, mac: Mac) -> Option<Wipe> {
+        let node = self.nodes.get(&mac)?;
+        if node.wipe.unwrap_or(self.settings.boot.wipe) == WipePolicy::Always
+            // Whoever changes user data on another server does not tell us.
+            || self.settings.user_data.url.is_some()
+        {
+            return Some(Wipe::Always);
+        }
+        let wanted = self.user_data(node);
+        let text = user_data::read(&wanted.file).and_then(|text| user_data::render(&text, &wanted.facts));
+        let Ok(text) =
+            text.inspect_err(|error| tracing::error!(node = %node.kept.name, "user data: {error:#}"))
+        else {
+            return Some(Wipe::Always);
+        };
+        let number = match node.kept.life {
+            Some(number) => number,
+            // The caller remembers the node before it is told.
+            None => *self.nodes.get_mut(&mac)?.kept.life.insert(LifeNumber(random()?)),
+        };
+        Some(Wipe::OnChange(Life { user_data: Digest(Sha256::digest(text.as_bytes()).into()), number }))
     }
 
     /// The text for a boot loader; if there is none, the timeline says why.
@@ -135,7 +169,11 @@ impl State {
 
 /// A token of its own for every boot.
 fn new_token() -> Option<BootToken> {
+    random().map(BootToken::new)
+}
+
+fn random() -> Option<[u8; 16]> {
     let mut random = [0; 16];
     getrandom::fill(&mut random).inspect_err(|error| tracing::error!("no random bytes: {error}")).ok()?;
-    Some(BootToken::new(random))
+    Some(random)
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use cluster::Digest;
-use cluster::plan::NodePlan;
+use cluster::plan::{NodePlan, Wipe};
 use netboot::dhcp::{Change, Kind, Request};
 
 use super::*;
 use crate::config;
+use crate::config::WipePolicy;
 
 pub(super) const MAC: Mac = Mac([0xb8, 0x27, 0xeb, 0, 1, 1]);
 pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
@@ -29,6 +30,7 @@ fn state_with(memory: Memory) -> State {
         system: Arc::new(std::fs::File::open("/dev/null").expect("it is there")),
         system_sha256: Digest([7; 32]),
         system_bytes: 7,
+        verity: None,
     };
     let network = settings.network.on("lo".to_owned(), (Ipv4Addr::new(127, 0, 0, 1), 24));
     State::new(settings, &network, image, memory).expect("a state")
@@ -119,7 +121,12 @@ fn a_node_s_words_are_made_harmless_and_put_on_our_clock() {
     let event = Event { uptime_ms: 3_000, phase: Phase::Disk, step: Step::Failed, detail };
     let forged = Event { uptime_ms: 3_000, phase: Phase::Ready, step: Step::Done, detail: String::new() };
     state.report(&token, ADDRESS, report(vec![event, forged])).expect("orders");
+    let health = Health { model: "\u{1b}[2J".repeat(90), temperature_mc: Some(48_312), ..Health::default() };
+    state.report(&token, ADDRESS, Report { health: Some(health), ..report(vec![]) }).expect("orders");
     let detail = state.detail("node1").expect("a node");
+    let health = detail.node.health.clone().expect("told");
+    assert_eq!((health.temperature_mc, health.model.chars().count()), (Some(48_312), Health::TEXT_LIMIT));
+    assert!(!health.model.contains('\u{1b}'));
     let line = detail.timeline.last().expect("a line");
     assert_eq!(line.phase, Phase::Disk, "Ready is not the node's to say");
     assert_eq!(line.at_ms, state.now_ms - 2_000);
@@ -291,4 +298,48 @@ fn a_reserved_token_opens_its_boot_though_the_head_died_before_it_wrote_that_the
     let mut again = state_with(memory);
     assert!(again.user_data_of(&token, OTHER).is_none());
     assert!(again.user_data_of(&token, ADDRESS).is_some());
+}
+
+/// What node1 is told of its data at its next boot.
+fn told_wipe(state: &mut State) -> Wipe {
+    let token = boot(state, MAC, ADDRESS);
+    state.boot_plan(MAC, ADDRESS, &token).expect("a plan").node.wipe
+}
+
+#[test]
+fn data_is_kept_until_its_user_data_changes_or_a_reboot_is_ordered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut state = state();
+    state.settings.user_data.directory = folder.path().to_owned();
+    let file = folder.path().join("default.sh");
+    std::fs::write(&file, "echo {{ node.name }}").expect("written");
+    assert_eq!(told_wipe(&mut state), Wipe::Always, "the default");
+
+    state.nodes.get_mut(&MAC).expect("a node").wipe = Some(WipePolicy::OnChange);
+    let first = told_wipe(&mut state);
+    assert!(matches!(first, Wipe::OnChange(_)));
+    assert_eq!(told_wipe(&mut state), first);
+    let kept = state.nodes[&MAC].kept.life;
+    assert!(state.take_writes().iter().any(|write| matches!(write, Write::Node(node) if node.life == kept)));
+
+    std::fs::write(&file, "echo {{ node.address }}").expect("written");
+    let changed = told_wipe(&mut state);
+    assert!(matches!((first, changed), (Wipe::OnChange(one), Wipe::OnChange(other))
+        if one.number == other.number && one.user_data != other.user_data));
+
+    assert!(state.reboot("node1"));
+    assert!(matches!((changed, told_wipe(&mut state)), (Wipe::OnChange(one), Wipe::OnChange(other))
+        if one.number != other.number && one.user_data == other.user_data));
+
+    state.settings.user_data.url = Some("http://foreman/x".to_owned());
+    let plan = state.boot_plan(MAC, ADDRESS, &BootToken::new([1; 16])).expect("a plan").node;
+    assert_eq!(
+        (plan.wipe, plan.user_data_url.as_str()),
+        (Wipe::Always, "http://foreman/x"),
+        "who knows what it has"
+    );
+    state.settings.user_data.url = None;
+
+    std::fs::write(&file, "{{ nothing }}").expect("written");
+    assert_eq!(told_wipe(&mut state), Wipe::Always, "in doubt");
 }
