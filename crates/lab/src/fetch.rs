@@ -9,8 +9,9 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-/// How long connecting may take, and how long the server may be silent.
-const SILENCE_LIMIT: Duration = Duration::from_secs(5);
+/// How long connecting may take, and how long the server may be silent. A container that has only just started on a board
+/// emulated beside two others has needed more than five seconds for its first answer.
+const SILENCE_LIMIT: Duration = Duration::from_secs(20);
 /// The largest answer that is read, in bytes.
 const ANSWER_LIMIT: u64 = 1 << 20;
 
