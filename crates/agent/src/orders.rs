@@ -75,7 +75,10 @@ impl Hands {
             Action::Demote { id } => self.update(id, "Role", "worker"),
             Action::Drain { id } => self.update(id, "Availability", "drain"),
             Action::Remove { id } => self.remove(id),
-            Action::DeployStack { name, compose } => deploy(name, compose),
+            Action::DeployStack { name, compose } => {
+                stack(name, &["deploy", "--detach=true", "--resolve-image=never", "-c", "-"], compose)
+            }
+            Action::RemoveStack { name } => stack(name, &["rm"], ""),
             // After its outcome is told.
             Action::Reboot => Ok(()),
         }
@@ -194,12 +197,14 @@ fn node_path(id: &str) -> Result<String> {
     Ok(format!("/nodes/{id}"))
 }
 
-/// `docker stack deploy`: only the command line tool turns a compose file into services.
-fn deploy(name: &str, compose: &str) -> Result<()> {
+/// `docker stack`: only the command line tool turns a compose file into services, and knows what belongs to them.
+fn stack(name: &str, verb: &[&str], input: &str) -> Result<()> {
     let valid = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     ensure!(valid && !name.is_empty() && !name.starts_with('-'), "`{}` cannot name a stack", clip(name, 64));
     let mut child = Command::new("docker")
-        .args(["stack", "deploy", "--detach=true", "--resolve-image=never", "-c", "-", name])
+        .arg("stack")
+        .args(verb)
+        .arg(name)
         .env("HOME", "/root")
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -207,7 +212,7 @@ fn deploy(name: &str, compose: &str) -> Result<()> {
         .process_group(0)
         .spawn()
         .context("starting docker")?;
-    let mut input = child.stdin.take().context("a child without input")?;
+    let mut pipe = child.stdin.take().context("a child without input")?;
     let mut errors = child.stderr.take().context("a child without errors")?;
     let reader = thread::spawn(move || {
         let mut text = Vec::new();
@@ -215,11 +220,13 @@ fn deploy(name: &str, compose: &str) -> Result<()> {
         String::from_utf8_lossy(&text).into_owned()
     });
     // A docker that ends before it has read everything says why itself.
-    let _ = input.write_all(compose.as_bytes());
-    drop(input);
-    let status = wait(child, STACK_LIMIT)?.context("docker stack deploy did not end in time")?;
+    let _ = pipe.write_all(input.as_bytes());
+    drop(pipe);
+    let verb = verb.first().copied().unwrap_or_default();
+    let status =
+        wait(child, STACK_LIMIT)?.with_context(|| format!("docker stack {verb} did not end in time"))?;
     let said = reader.join().unwrap_or_default();
-    ensure!(status.success(), "deploying {name} failed: {}", clip(said.trim(), REASON_LIMIT));
+    ensure!(status.success(), "docker stack {verb} {name} failed: {}", clip(said.trim(), REASON_LIMIT));
     Ok(())
 }
 

@@ -202,6 +202,18 @@ pub(crate) enum Stack {
         /// The compose file
         file: PathBuf,
     },
+    /// List the stacks that the head holds
+    List,
+    /// Show a stack and its services
+    Show {
+        /// The stack's name
+        name: NodeName,
+    },
+    /// Remove a stack from the swarm and from the head
+    Remove {
+        /// The stack's name
+        name: NodeName,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -60,7 +60,7 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> anyhow::Result<()>
         Command::UserData(user_data) => user_data::run(user_data, &head(), surroundings),
         Command::Rollout(rollout) => rollout::run(rollout, &head(), json),
         Command::Swarm(swarm) => swarm::run(swarm, &head(), json),
-        Command::Stack(stack) => stack::run(stack, &head()),
+        Command::Stack(stack) => stack::run(stack, &head(), json),
         Command::Lab(lab) => laboratory::run(lab, surroundings, json),
     }
 }

@@ -4,43 +4,68 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use cluster::NodeName;
-use serde::Deserialize;
+use cluster::view::{StackState, StackView};
 use server::client::Client;
 
 use crate::arguments::Stack;
 use crate::exit::BadInput;
+use crate::table;
 
 /// How long a deployment may take once the swarm is there.
 const DEPLOY_LIMIT: Duration = Duration::from_secs(120);
 /// How often the head is asked for it.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
-/// A stack as the head has it.
-#[derive(Debug, Deserialize)]
-struct StackView {
-    state: State,
-    error: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum State {
-    Waiting,
-    Deployed,
-    Failed,
-}
-
-/// Deploys a stack.
+/// Deploys, lists, shows or removes.
 ///
 /// # Errors
 /// The file cannot be read, or the swarm refuses it.
-pub(crate) fn run(command: &Stack, head: &Client) -> anyhow::Result<()> {
-    let Stack::Deploy { name, file } = command;
-    let compose = std::fs::read_to_string(file)
-        .map_err(|error| BadInput(format!("reading {}: {error}", file.display())))?;
-    deploy(head, name, &compose)?;
-    println!("{name} is deployed");
-    Ok(())
+pub(crate) fn run(command: &Stack, head: &Client, json: bool) -> anyhow::Result<()> {
+    match command {
+        Stack::Deploy { name, file } => {
+            let compose = std::fs::read_to_string(file)
+                .map_err(|error| BadInput(format!("reading {}: {error}", file.display())))?;
+            deploy(head, name, &compose)?;
+            println!("{name} is deployed");
+            Ok(())
+        }
+        Stack::List => {
+            let stacks: Vec<StackView> = head.get("/v1/stacks")?;
+            if json { table::json(&stacks) } else { table::print(&table::stacks(&stacks)) }
+        }
+        Stack::Show { name } => {
+            let stack: StackView = head.get(&format!("/v1/stacks/{name}"))?;
+            if json {
+                return table::json(&stack);
+            }
+            table::print(&table::stacks(std::slice::from_ref(&stack)))?;
+            table::print(&format_args!("\n{}", table::services(&stack.services)))
+        }
+        Stack::Remove { name } => {
+            head.delete(&format!("/v1/stacks/{name}"))?;
+            wait_until_gone(head, name)?;
+            println!("{name} is removed");
+            Ok(())
+        }
+    }
+}
+
+fn wait_until_gone(head: &Client, name: &NodeName) -> anyhow::Result<()> {
+    let limit = Instant::now() + DEPLOY_LIMIT;
+    loop {
+        let stacks: Vec<StackView> = head.get("/v1/stacks")?;
+        let Some(stack) = stacks.into_iter().find(|stack| stack.name == name.as_str()) else { return Ok(()) };
+        if stack.state == StackState::Failed {
+            let reason = stack.error.unwrap_or_default();
+            return Err(anyhow::anyhow!(reason)).with_context(|| format!("removing {name}"));
+        }
+        let seconds = DEPLOY_LIMIT.as_secs();
+        anyhow::ensure!(
+            Instant::now() < limit,
+            "the stack `{name}` still waits for a manager after {seconds} s"
+        );
+        std::thread::sleep(ASK_EVERY);
+    }
 }
 
 /// Hands a stack to the head and waits until the swarm has it.
@@ -54,12 +79,12 @@ pub(crate) fn deploy(head: &Client, name: &NodeName, compose: &str) -> anyhow::R
     loop {
         let view: StackView = head.get(&path)?;
         match view.state {
-            State::Deployed => return Ok(()),
-            State::Failed => {
+            StackState::Deployed => return Ok(()),
+            StackState::Failed => {
                 let reason = view.error.unwrap_or_default();
                 return Err(anyhow::anyhow!(reason)).with_context(|| format!("deploying {name}"));
             }
-            State::Waiting => {}
+            StackState::Waiting | StackState::Removing => {}
         }
         let waited = Instant::now() < limit;
         anyhow::ensure!(

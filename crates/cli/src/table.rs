@@ -5,8 +5,8 @@ use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use cluster::phase::Step;
-use cluster::swarm::{Progress, Rollout};
-use cluster::view::{NodeView, SwarmView};
+use cluster::swarm::{Progress, Rollout, Service};
+use cluster::view::{NodeView, StackState, StackView, SwarmView};
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use serde::Serialize;
 
@@ -76,6 +76,35 @@ pub(crate) fn members(swarm: &SwarmView) -> Table {
             _ => "worker",
         };
         table.add_row([Cell::new(&member.hostname), state, Cell::new(role), Cell::new(&member.id)]);
+    }
+    table
+}
+
+/// The table of stacks.
+pub(crate) fn stacks(stacks: &[StackView]) -> Table {
+    let mut table = table(&["STACK", "STATE", "SERVICES", ""]);
+    for stack in stacks {
+        let running = stack.services.iter().filter(|service| service.running >= service.desired).count();
+        let state = match stack.state {
+            StackState::Deployed => Cell::new("deployed").fg(Color::Green),
+            StackState::Failed => Cell::new("failed").fg(Color::Red),
+            StackState::Waiting => Cell::new("waits").fg(Color::Yellow),
+            StackState::Removing => Cell::new("goes").fg(Color::Yellow),
+        };
+        let services = format!("{running}/{}", stack.services.len());
+        let error = stack.error.as_deref().unwrap_or_default();
+        table.add_row([Cell::new(&stack.name), state, Cell::new(services), Cell::new(error)]);
+    }
+    table
+}
+
+/// The table of services.
+pub(crate) fn services(services: &[Service]) -> Table {
+    let mut table = table(&["SERVICE", "RUNNING", "PORTS"]);
+    for service in services {
+        let ports: Vec<String> = service.ports.iter().map(u16::to_string).collect();
+        let running = format!("{}/{}", service.running, service.desired);
+        table.add_row([service.name.clone(), running, ports.join(", ")]);
     }
     table
 }

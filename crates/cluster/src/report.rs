@@ -150,6 +150,11 @@ pub enum Action {
         /// The compose file's text.
         compose: String,
     },
+    /// As a manager: remove a stack's services, networks, configs and secrets (`docker stack rm`).
+    RemoveStack {
+        /// The stack's name.
+        name: String,
+    },
     /// Reboot now, cleanly.
     Reboot,
 }
@@ -166,6 +171,7 @@ impl std::fmt::Debug for Action {
             Self::Drain { id } => write!(f, "drain {id}"),
             Self::Remove { id } => write!(f, "remove {id}"),
             Self::DeployStack { name, .. } => write!(f, "deploy stack {name}"),
+            Self::RemoveStack { name } => write!(f, "remove stack {name}"),
             Self::Reboot => f.write_str("reboot"),
         }
     }

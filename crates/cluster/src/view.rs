@@ -87,6 +87,34 @@ pub struct SwarmView {
     pub held: Vec<String>,
 }
 
+/// A stack, as `GET /v1/stacks` lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackView {
+    /// Its name.
+    pub name: String,
+    /// How far it is.
+    pub state: StackState,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// Its services, as the managers last told.
+    #[serde(default)]
+    pub services: Vec<crate::swarm::Service>,
+}
+
+/// How far a stack is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StackState {
+    /// It waits for a manager.
+    Waiting,
+    /// A manager deployed it.
+    Deployed,
+    /// Docker refused it.
+    Failed,
+    /// It waits for a manager that removes it.
+    Removing,
+}
+
 /// A rollout that is wished for, as `POST /v1/rollout` takes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

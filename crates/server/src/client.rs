@@ -82,6 +82,14 @@ impl Client {
         self.request("PUT", path, body).map(drop)
     }
 
+    /// Has something removed.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn delete(&self, path: &str) -> Result<(), ClientError> {
+        self.request("DELETE", path, "").map(drop)
+    }
+
     /// Asks for something to be done.
     ///
     /// # Errors

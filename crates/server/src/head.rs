@@ -19,7 +19,7 @@ use anyhow::Context;
 use cluster::phase::Step;
 use cluster::report::{Orders, Report};
 use cluster::swarm::Rollout;
-use cluster::view::{NodeDetail, NodeView, RivalView, RolloutWish, SwarmView};
+use cluster::view::{NodeDetail, NodeView, RivalView, RolloutWish, StackView, SwarmView};
 use cluster::{BootToken, Mac, Phase};
 use netboot::dhcp::{Answer, Kind, Request};
 use netboot::dns::Zone;
@@ -27,7 +27,6 @@ use netboot::tftp::Pace;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::keeper::{Job, Keeper, Wait};
-use self::stack::Stack;
 use self::state::{Served, State};
 use crate::artefacts::Image;
 use crate::config::{Resolved, Settings};
@@ -260,9 +259,14 @@ impl Head {
         self.ask(move |state| state.put_stack(name, compose)).await;
     }
 
-    /// A stack.
-    pub(crate) async fn stack(&self, name: String) -> Option<Stack> {
-        self.ask(move |state| state.stack(&name)).await.flatten()
+    /// Has a stack removed. Whether there is such a stack.
+    pub(crate) async fn remove_stack(&self, name: String) -> bool {
+        self.ask(move |state| state.remove_stack(&name)).await.unwrap_or(false)
+    }
+
+    /// All stacks.
+    pub(crate) async fn stacks(&self) -> Vec<StackView> {
+        self.ask(|state| state.stack_views()).await.unwrap_or_default()
     }
 
     /// `None` only when the head is going down.

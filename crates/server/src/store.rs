@@ -38,6 +38,8 @@ pub(crate) enum Write {
     Swarm(String),
     /// A stack changed.
     Stack(Stack),
+    /// A stack was removed.
+    NoStack(String),
     /// The rollout that is the newest, as JSON.
     Rollout(String),
 }
@@ -147,6 +149,7 @@ impl Store {
                     sqlx::query("INSERT OR REPLACE INTO swarm (id, object) VALUES (1, $1)")
                         .bind(object.clone())
                 }
+                Write::NoStack(name) => sqlx::query("DELETE FROM stack WHERE name = $1").bind(name.clone()),
                 Write::Rollout(object) => {
                     sqlx::query("INSERT OR REPLACE INTO rollout (id, object) VALUES (1, $1)")
                         .bind(object.clone())

@@ -1,32 +1,135 @@
-//! A stack: a compose file that the head holds and a manager deploys.
+//! A stack: a compose file that the head holds and a manager deploys; and the stacks' part of the state.
 
+use cluster::Mac;
+use cluster::report::Action;
+use cluster::swarm::Reboot;
+use cluster::view::{StackState, StackView};
 use serde::{Deserialize, Serialize};
+
+use super::state;
+use crate::store::Write;
 
 /// The largest compose file, in bytes.
 pub(crate) const COMPOSE_LIMIT: usize = 256 * 1024;
-
-/// How far a stack is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum State {
-    /// It waits for a manager.
-    Waiting,
-    /// A manager deployed it.
-    Deployed,
-    /// Docker refused it.
-    Failed,
-}
 
 /// One stack.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Stack {
     pub(crate) name: String,
     pub(crate) compose: String,
-    pub(crate) state: State,
+    pub(crate) state: StackState,
     pub(crate) error: Option<String>,
     /// The swarm it was deployed to: a swarm that is formed anew gets it again.
     pub(crate) cluster_id: String,
     /// Which node's which order deploys it now.
     #[serde(skip)]
-    pub(crate) order: Option<(cluster::Mac, u64)>,
+    pub(crate) order: Option<(Mac, u64)>,
 }
+
+impl state::State {
+    pub(super) fn put_stack(&mut self, name: String, compose: String) {
+        let stack = Stack {
+            name: name.clone(),
+            compose,
+            state: StackState::Waiting,
+            error: None,
+            cluster_id: String::new(),
+            order: None,
+        };
+        self.writes.push(Write::Stack(stack.clone()));
+        self.stacks.insert(name, stack);
+        self.deploy_stacks();
+    }
+
+    /// Has a stack removed. Whether there is such a stack.
+    pub(super) fn remove_stack(&mut self, name: &str) -> bool {
+        let Some(stack) = self.stacks.get_mut(name) else { return false };
+        stack.state = StackState::Removing;
+        stack.error = None;
+        stack.order = None;
+        self.writes.push(Write::Stack(stack.clone()));
+        if stack.cluster_id.is_empty() {
+            // No swarm ever had it.
+            self.forget_stack(name);
+        }
+        self.deploy_stacks();
+        true
+    }
+
+    fn forget_stack(&mut self, name: &str) {
+        self.stacks.remove(name);
+        self.writes.push(Write::NoStack(name.to_owned()));
+    }
+
+    /// All stacks with their services, by their names.
+    pub(super) fn stack_views(&self) -> Vec<StackView> {
+        let services = self.council().map(|(_, facts)| facts.services.as_slice()).unwrap_or_default();
+        let view = |stack: &Stack| {
+            // Docker puts the stack's name before its services'.
+            let prefix = format!("{}_", stack.name);
+            let own = services.iter().filter(|service| service.name.starts_with(&prefix));
+            StackView {
+                name: stack.name.clone(),
+                state: stack.state,
+                error: stack.error.clone(),
+                services: own.cloned().collect(),
+            }
+        };
+        self.stacks.values().map(view).collect()
+    }
+
+    /// An order about a stack ended, if the order is one.
+    pub(super) fn stack_outcome(&mut self, order: (Mac, u64), error: Option<String>) {
+        let Some(stack) = self.stacks.values_mut().find(|stack| stack.order == Some(order)) else { return };
+        if stack.state == StackState::Removing && error.is_none() {
+            let name = stack.name.clone();
+            return self.forget_stack(&name);
+        }
+        stack.state = if error.is_none() { StackState::Deployed } else { StackState::Failed };
+        stack.error = error;
+        stack.order = None;
+        self.writes.push(Write::Stack(stack.clone()));
+    }
+
+    /// Gives the stacks that this swarm does not have yet, or should not have any more, to a manager, one at a time.
+    pub(super) fn deploy_stacks(&mut self) {
+        let Some((node, facts)) = self.council() else { return };
+        let busy = !node.orders.is_empty() || self.now_ms < node.rest_until_ms;
+        let (mac, cluster_id) = (node.kept.mac, facts.cluster_id.clone());
+        if busy || node.kept.reboot != Reboot::No {
+            return;
+        }
+        let is_gone = |stack: &&Stack| stack.state == StackState::Removing && stack.cluster_id != cluster_id;
+        let gone: Vec<String> =
+            self.stacks.values().filter(is_gone).map(|stack| stack.name.clone()).collect();
+        // The swarm that had them is no more.
+        gone.iter().for_each(|name| self.forget_stack(name));
+        // An order that went down with its node is given again.
+        let orders: Vec<(Mac, u64)> = self
+            .nodes
+            .values()
+            .flat_map(|node| node.orders.iter().map(|order| (node.kept.mac, order.number)))
+            .collect();
+        let next = self.stacks.values_mut().find(|stack| {
+            let under_way = stack.order.is_some_and(|order| orders.contains(&order));
+            let is_due = matches!(stack.state, StackState::Waiting | StackState::Removing);
+            !under_way && (is_due || stack.cluster_id != cluster_id)
+        });
+        let (Some(stack), Some(node)) = (next, self.nodes.get_mut(&mac)) else { return };
+        let name = stack.name.clone();
+        let action = if stack.state == StackState::Removing {
+            Action::RemoveStack { name }
+        } else {
+            stack.state = StackState::Waiting;
+            Action::DeployStack { name, compose: stack.compose.clone() }
+        };
+        tracing::info!(node = %node.kept.name, "order: {action:?}");
+        stack.order = Some((mac, node.order(action)));
+        stack.cluster_id = cluster_id;
+        self.writes.push(Write::Stack(stack.clone()));
+        self.remember(mac);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ mod bearer;
 mod boot;
 mod firmware;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;

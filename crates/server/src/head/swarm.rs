@@ -7,7 +7,6 @@ use cluster::view::SwarmView;
 use cluster::{Mac, NodeName, Phase};
 
 use super::node::Node;
-use super::stack::{Stack, State as StackState};
 use super::state::State;
 use crate::store::Write;
 
@@ -90,13 +89,7 @@ impl State {
             None => tracing::info!(node = %node.kept.name, "order {:?} done", order.action),
             Some(error) => tracing::warn!(node = %node.kept.name, "order {:?} failed: {error}", order.action),
         }
-        let deployed = self.stacks.values_mut().find(|stack| stack.order == Some((mac, outcome.order)));
-        if let Some(stack) = deployed {
-            stack.state = if outcome.error.is_none() { StackState::Deployed } else { StackState::Failed };
-            stack.error = outcome.error;
-            stack.order = None;
-            self.writes.push(Write::Stack(stack.clone()));
-        }
+        self.stack_outcome((mac, outcome.order), outcome.error);
     }
 
     /// What a manager of the swarm we know said last.
@@ -208,52 +201,5 @@ impl State {
         let mut in_rotation: Vec<NodeName> = serving.map(|node| node.kept.name.clone()).collect();
         in_rotation.sort();
         SwarmView { cluster_id, members, in_rotation, held: self.held.clone() }
-    }
-
-    pub(super) fn put_stack(&mut self, name: String, compose: String) {
-        let stack = Stack {
-            name: name.clone(),
-            compose,
-            state: StackState::Waiting,
-            error: None,
-            cluster_id: String::new(),
-            order: None,
-        };
-        self.writes.push(Write::Stack(stack.clone()));
-        self.stacks.insert(name, stack);
-        self.deploy_stacks();
-    }
-
-    pub(super) fn stack(&self, name: &str) -> Option<Stack> {
-        self.stacks.get(name).cloned()
-    }
-
-    /// Gives the stacks that this swarm does not have yet to a manager, one at a time.
-    fn deploy_stacks(&mut self) {
-        let Some((node, facts)) = self.council() else { return };
-        let busy = !node.orders.is_empty() || self.now_ms < node.rest_until_ms;
-        let (mac, cluster_id) = (node.kept.mac, facts.cluster_id.clone());
-        if busy || node.kept.reboot != Reboot::No {
-            return;
-        }
-        // An order that went down with its node is given again.
-        let orders: Vec<(Mac, u64)> = self
-            .nodes
-            .values()
-            .flat_map(|node| node.orders.iter().map(|order| (node.kept.mac, order.number)))
-            .collect();
-        let new = self.stacks.values_mut().find(|stack| {
-            let under_way = stack.order.is_some_and(|order| orders.contains(&order));
-            !under_way && (stack.cluster_id != cluster_id || stack.state == StackState::Waiting)
-        });
-        let (Some(stack), Some(node)) = (new, self.nodes.get_mut(&mac)) else { return };
-        tracing::info!(node = %node.kept.name, "order: deploy stack {}", stack.name);
-        let number =
-            node.order(Action::DeployStack { name: stack.name.clone(), compose: stack.compose.clone() });
-        stack.order = Some((mac, number));
-        stack.state = StackState::Waiting;
-        stack.cluster_id = cluster_id;
-        self.writes.push(Write::Stack(stack.clone()));
-        self.remember(mac);
     }
 }

@@ -60,7 +60,8 @@ pub(crate) fn app(head: Head) -> Router {
         .route("/v1/user-data/{name}", get(template).put(set_template))
         .route("/v1/rivals", get(rivals))
         .route("/v1/swarm", get(swarm))
-        .route("/v1/stacks/{name}", get(stack).put(put_stack))
+        .route("/v1/stacks", get(stacks))
+        .route("/v1/stacks/{name}", get(stack).put(put_stack).delete(remove_stack))
         .route("/v1/rollout", get(rollout).post(begin_rollout))
         .route("/v1/rollout/stop", post(stop_rollout))
         .route("/v1/rollout/resume", post(resume_rollout))
@@ -173,13 +174,21 @@ async fn put_stack(State(head): State<Head>, Path(name): Path<String>, compose: 
     StatusCode::ACCEPTED.into_response()
 }
 
+async fn stacks(State(head): State<Head>) -> Response {
+    Json(head.stacks().await).into_response()
+}
+
 async fn stack(State(head): State<Head>, Path(name): Path<String>) -> Response {
-    match head.stack(name.clone()).await {
-        Some(stack) => {
-            let object =
-                serde_json::json!({ "name": stack.name, "state": stack.state, "error": stack.error });
-            Json(object).into_response()
-        }
-        None => failure(StatusCode::NOT_FOUND, format!("there is no stack {name:?}")),
+    match head.stacks().await.into_iter().find(|stack| stack.name == name) {
+        Some(stack) => Json(stack).into_response(),
+        None => no_stack(&name),
     }
+}
+
+async fn remove_stack(State(head): State<Head>, Path(name): Path<String>) -> Response {
+    if head.remove_stack(name.clone()).await { StatusCode::ACCEPTED.into_response() } else { no_stack(&name) }
+}
+
+fn no_stack(name: &str) -> Response {
+    failure(StatusCode::NOT_FOUND, format!("there is no stack {name:?}: `fledermaus stack list` shows all"))
 }

@@ -10,11 +10,11 @@ use super::*;
 use crate::config;
 use crate::config::WipePolicy;
 
-pub(super) const MAC: Mac = Mac([0xb8, 0x27, 0xeb, 0, 1, 1]);
-pub(super) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
+pub(in crate::head) const MAC: Mac = Mac([0xb8, 0x27, 0xeb, 0, 1, 1]);
+pub(in crate::head) const ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 11);
 pub(super) const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 12);
 
-pub(super) fn state() -> State {
+pub(in crate::head) fn state() -> State {
     state_with(Memory::default())
 }
 
@@ -59,7 +59,7 @@ fn request_with(kind: Kind, mac: Mac, options: &[u8]) -> Request {
 }
 
 /// DHCP and the boot configuration; the token that it carries.
-pub(super) fn boot(state: &mut State, mac: Mac, address: Ipv4Addr) -> BootToken {
+pub(in crate::head) fn boot(state: &mut State, mac: Mac, address: Ipv4Addr) -> BootToken {
     state.now_ms += 1_000;
     state.dhcp(&request(Kind::Discover, mac));
     assert!(matches!(state.dhcp(&request(Kind::Request, mac)).change, Some(Change::Lease(_))));
