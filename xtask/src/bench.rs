@@ -14,6 +14,8 @@ use anyhow::{Context, bail};
 use self::ground::Ground;
 use self::rows::{Row, Subject};
 
+/// The row that has nobody beside it.
+const NODES: &str = "nodes";
 /// How often each subject is measured; the median counts.
 const ROUNDS: usize = 3;
 
@@ -45,7 +47,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let json = arguments.iter().any(|argument| argument == "--json");
     let names: Vec<&String> = arguments.iter().filter(|argument| *argument != "--json").collect();
     let all = rows::all();
-    let mut known: Vec<&str> = all.iter().map(|row| row.name).chain([image::NAME]).collect();
+    let mut known: Vec<&str> = all.iter().map(|row| row.name).chain([image::NAME, NODES]).collect();
     known.dedup();
     if let Some(unknown) = names.iter().find(|name| !known.contains(&name.as_str())) {
         bail!("there is no row `{unknown}`: write one of {}, or none for all", known.join(", "));
@@ -53,6 +55,9 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let is_wanted = |row: &str| names.is_empty() || names.iter().any(|name| *name == row);
     if is_wanted(image::NAME) {
         image::run(ROUNDS, json).context("row image")?;
+    }
+    if is_wanted(NODES) {
+        crowd().context("row nodes")?;
     }
     let mut wanted = all.iter().filter(|row| is_wanted(row.name)).peekable();
     if !json && wanted.peek().is_some() {
@@ -65,6 +70,24 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         let results = measure(row).with_context(|| format!("row {}", row.title))?;
         if json { print_json(row, &results) } else { print(row, &results) }
     }
+    Ok(())
+}
+
+/// Ten thousand nodes in the head's store. No peer: it prints what its test measures.
+fn crowd() -> anyhow::Result<()> {
+    let mut cargo = std::process::Command::new("cargo");
+    cargo.args([
+        "test",
+        "--release",
+        "-p",
+        "server",
+        "--lib",
+        "ten_and_ten_thousand",
+        "--",
+        "--ignored",
+        "--nocapture",
+    ]);
+    anyhow::ensure!(cargo.status().context("starting cargo")?.success(), "the measurement failed");
     Ok(())
 }
 

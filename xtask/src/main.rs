@@ -9,6 +9,7 @@ use anyhow::Context;
 
 mod arrows;
 mod bench;
+mod deb;
 mod rules;
 
 fn main() -> ExitCode {
@@ -16,7 +17,10 @@ fn main() -> ExitCode {
     let result = match arguments.split_first() {
         Some((task, [])) if task == "tidy" => tidy(),
         Some((task, rows)) if task == "bench" => bench::run(rows).map(|()| 0),
-        _ => Err(anyhow::anyhow!("usage: cargo xtask tidy | bench [ROW…] [--json]")),
+        Some((task, [program])) if task == "deb" => {
+            root().and_then(|root| deb::run(&root, Path::new(program))).map(|()| 0)
+        }
+        _ => Err(anyhow::anyhow!("usage: cargo xtask tidy | bench [ROW…] [--json] | deb PROGRAM")),
     };
     match result {
         Ok(0) => ExitCode::SUCCESS,

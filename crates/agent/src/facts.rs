@@ -137,6 +137,7 @@ fn member(node: Node) -> Member {
     let manager = node.manager_status.as_ref();
     Member {
         ready: node.status.state == "ready",
+        unheard: node.status.state == "unknown",
         manager: node.spec.role == "manager",
         reachable: manager.is_some_and(|status| status.reachability == "reachable"),
         leader: manager.is_some_and(|status| status.leader),

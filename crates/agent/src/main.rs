@@ -26,7 +26,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use anyhow::{Context, Result};
-use cluster::plan::NodePlan;
+use cluster::plan::{NodePlan, feeds_watchdog};
 
 use docker::Docker;
 use ledger::Ledger;
@@ -57,7 +57,7 @@ fn run() -> Result<()> {
     let docker = Docker::new(Path::new(DOCKER_SOCKET));
     let outbox = Arc::new(Outbox::with_events_of(&folder.join("events.jsonl")));
     let ledger = Arc::new(Ledger::open(&folder.join("orders"), &outbox)?);
-    let heart = watchdog::feed();
+    let heart = watchdog::feed(feeds_watchdog(&command_line));
 
     let (order_sender, order_receiver) = sync_channel(ORDERS_LIMIT);
     let hands = orders::Hands { docker: docker.clone(), plan: plan.clone(), outbox: outbox.clone() };

@@ -75,6 +75,7 @@ impl Hands {
             Action::Demote { id } => self.update(id, "Role", "worker"),
             Action::Drain { id } => self.update(id, "Availability", "drain"),
             Action::Remove { id } => self.remove(id),
+            Action::RotateTokens => Ok(self.rotate_tokens()?),
             Action::DeployStack { name, compose } => {
                 stack(name, &["deploy", "--detach=true", "--resolve-image=never", "-c", "-"], compose)
             }
@@ -167,6 +168,14 @@ impl Hands {
         }
         specification[field] = value.into();
         self.docker.post(&format!("{path}/update?version={}", node["Version"]["Index"]), &specification)
+    }
+
+    /// Changes nothing else of the swarm: Docker wants its whole specification, in the version that is there.
+    fn rotate_tokens(&self) -> Result<(), DockerError> {
+        let swarm = self.docker.get("/swarm")?;
+        let version = &swarm["Version"]["Index"];
+        let path = format!("/swarm/update?version={version}&rotateWorkerToken=true&rotateManagerToken=true");
+        self.docker.post(&path, &swarm["Spec"])
     }
 
     fn remove(&self, id: &str) -> Result<()> {

@@ -29,10 +29,13 @@ impl Heart {
     }
 }
 
-/// Takes over the watchdog that init has started, if the board has one.
-pub(crate) fn feed() -> Arc<Heart> {
+/// Takes over the watchdog that init has started, if the board has one and is to feed it.
+pub(crate) fn feed(wanted: bool) -> Arc<Heart> {
     let heart = Arc::new(Heart::default());
     heart.beat();
+    if !wanted {
+        return heart;
+    }
     if let Ok(mut watchdog) = File::options().write(true).open("/dev/watchdog") {
         let heart = heart.clone();
         thread::spawn(move || {

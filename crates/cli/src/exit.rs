@@ -46,6 +46,7 @@ fn is_bad_input(cause: &(dyn std::error::Error + 'static)) -> bool {
     let refused = matches!(cause.downcast_ref(), Some(ClientError::Refused { status: 400, .. }));
     refused
         || cause.is::<BadInput>()
+        || cause.is::<server::client::InvalidRemote>()
         || cause.is::<depot::BadPlace>()
         || cause.is::<server::config::Mistakes>()
         || cause.is::<image::Mistakes>()

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use cluster::NodeName;
+use cluster::plan::{RootPlace, WipePolicy};
 use cluster::view::{NodeDetail, NodeView};
+use lab::spec::Machine;
 use lab::{Place, Spec};
 use serde::Serialize;
 
@@ -52,6 +54,7 @@ pub(crate) fn run(command: &Lab, surroundings: &Surroundings, json: bool) -> any
         Lab::Power { lab, node, power } => attach(lab, surroundings)?.power(node.as_str(), (*power).into()),
         Lab::Down(name) => down(name, surroundings),
         Lab::Supervise { inside: false, spec } => lab::supervise::outside(spec),
+        Lab::Pi3 { board } => lab::pi3::run(board),
         Lab::Supervise { inside: true, spec } => lab::supervise::inside(spec),
     }
 }
@@ -65,27 +68,31 @@ pub(crate) fn start(
     name: &str,
     surroundings: &Surroundings,
 ) -> anyhow::Result<lab::Lab> {
+    let LabNodes { nodes, managers, root, wipe, board, .. } = *arguments;
     let name = arguments.name.clone().map_or_else(|| name.parse(), Ok)?;
     let cores = arguments.cores.unwrap_or_else(lab::spec::default_cores);
-    build(name, arguments.nodes, cores, arguments.image.as_deref(), surroundings)
+    let empty = empty(name, arguments.image.as_deref(), surroundings)?;
+    lab::Lab::up(&Spec { nodes, machine: board.into(), cores, managers, root, wipe, ..empty })
 }
 
-/// Starts a lab with so many boards of so many cores.
+/// A lab without boards.
 ///
 /// # Errors
-/// What is missing on this machine.
-pub(crate) fn build(
+/// The image's directory has no absolute path.
+pub(crate) fn empty(
     name: NodeName,
-    nodes: u8,
-    cores: u8,
     image: Option<&Path>,
     surroundings: &Surroundings,
-) -> anyhow::Result<lab::Lab> {
+) -> anyhow::Result<Spec> {
     let image = image.map_or_else(|| surroundings.image(), Path::to_owned);
-    lab::Lab::up(&Spec {
+    Ok(Spec {
         place: Place::new(&surroundings.labs, name),
-        nodes,
-        cores,
+        nodes: 0,
+        machine: Machine::default(),
+        cores: 1,
+        managers: 1,
+        root: RootPlace::default(),
+        wipe: WipePolicy::default(),
         image: std::path::absolute(image).context("finding the image")?,
         program: surroundings.program.clone(),
         cards: surroundings.cards.clone(),

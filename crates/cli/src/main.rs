@@ -16,7 +16,9 @@ mod surroundings;
 mod doctor;
 mod serve;
 
+mod access;
 mod head;
+mod inventory;
 mod node;
 mod stack;
 mod storm;
@@ -27,6 +29,7 @@ mod card;
 mod demo;
 mod image;
 mod laboratory;
+mod manual;
 
 mod editor;
 mod exit;
@@ -56,11 +59,19 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> anyhow::Result<()>
         Command::Doctor(serve) => doctor::run(serve, surroundings, json),
         Command::Image(image) => image::run(image, surroundings, json),
         Command::Card(card) => card::run(card, surroundings, json),
-        Command::Node(node) => node::run(node, &head(), json),
-        Command::UserData(user_data) => user_data::run(user_data, &head(), surroundings),
-        Command::Rollout(rollout) => rollout::run(rollout, &head(), json),
-        Command::Swarm(swarm) => swarm::run(swarm, &head(), json),
-        Command::Stack(stack) => stack::run(stack, &head(), json),
+        Command::Node(node) => node::run(node, &head()?, json),
+        Command::UserData(user_data) => user_data::run(user_data, &head()?, surroundings, json),
+        Command::Apply(apply) => inventory::apply(apply, &head()?, json),
+        Command::Export(export) => inventory::export(export, &head()?),
+        Command::Rollout(rollout) => rollout::run(rollout, &head()?, json),
+        Command::Swarm(swarm) => swarm::run(swarm, &head()?, json),
+        Command::Stack(stack) => stack::run(stack, &head()?, json),
+        Command::Login => access::login(&head()?, json),
+        Command::Token(token) => access::token(token, &head()?, json),
+        Command::Account(account) => access::account(account, &head()?, json),
+        Command::Audit(audit) => access::audit(audit, &head()?, json),
+        Command::Completions { shell } => manual::completions(*shell),
+        Command::Man { out } => manual::pages(out),
         Command::Lab(lab) => laboratory::run(lab, surroundings, json),
     }
 }

@@ -2,11 +2,11 @@
 
 use cluster::NodeName;
 use cluster::report::Health;
-use cluster::view::{NodeDetail, NodeView, RivalView};
+use cluster::view::{NodeDetail, NodePage, NodeView, RivalView, WaitingView};
 use server::client::Client;
 
 use crate::arguments::Node;
-use crate::{table, timeline};
+use crate::{inventory, table, timeline};
 
 /// Lists, shows or reboots.
 ///
@@ -14,14 +14,37 @@ use crate::{table, timeline};
 /// What the head says.
 pub(crate) fn run(command: &Node, head: &Client, json: bool) -> anyhow::Result<()> {
     match command {
-        Node::List => list(head, json),
+        Node::List { filter, state } => list(head, filter, state.as_deref().unwrap_or_default(), json),
+        Node::Waiting => inventory::waiting(head, json),
+        Node::Approve { mac } => inventory::approve(head, *mac),
+        Node::Rename { node, name } => {
+            inventory::set(head, node, [("name".to_owned(), Some(name.to_string()))].into(), json)
+        }
+        Node::Set { node, wishes } => inventory::set(head, node, inventory::wishes(wishes, "")?, json),
+        Node::Label { node, labels } => {
+            inventory::set(head, node, inventory::wishes(labels, "label.")?, json)
+        }
+        Node::Forget { node } => inventory::forget(head, node),
         Node::Show { node } => show(head, node, json),
         Node::Reboot { node } => reboot(head, node),
     }
 }
 
-fn list(head: &Client, json: bool) -> anyhow::Result<()> {
-    let nodes: Vec<NodeView> = head.get("/v1/nodes")?;
+/// How many nodes are asked for at a time.
+const PAGE: usize = 1_000;
+
+fn list(head: &Client, filter: &str, state: &str, json: bool) -> anyhow::Result<()> {
+    let mut nodes: Vec<NodeView> = Vec::new();
+    loop {
+        let (filter, offset) = (escaped(filter), nodes.len());
+        let path = format!("/v1/node-list?q={filter}&state={state}&offset={offset}&limit={PAGE}");
+        let page: NodePage = head.get(&path)?;
+        let is_last = page.nodes.len() < PAGE;
+        nodes.extend(page.nodes);
+        if is_last {
+            break;
+        }
+    }
     if json {
         return table::json(&nodes);
     }
@@ -31,7 +54,20 @@ fn list(head: &Client, json: bool) -> anyhow::Result<()> {
         let mac = mac.map(|mac| format!(" ({mac})")).unwrap_or_default();
         eprintln!("another DHCP server, {server}{mac}, answers on this network: see `fledermaus doctor`");
     }
+    let waiting: Vec<WaitingView> = head.get("/v1/waiting")?;
+    if !waiting.is_empty() {
+        eprintln!("{} machines wait for approval: `fledermaus node waiting` lists them", waiting.len());
+    }
     Ok(())
+}
+
+/// A word as a part of an address (RFC 3986 section 2.1).
+fn escaped(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
 }
 
 fn show(head: &Client, node: &NodeName, json: bool) -> anyhow::Result<()> {
@@ -42,6 +78,10 @@ fn show(head: &Client, node: &NodeName, json: bool) -> anyhow::Result<()> {
     table::print(&table::nodes(std::slice::from_ref(&detail.node)))?;
     if let Some(health) = &detail.node.health {
         println!("\n{}", board(health));
+    }
+    if !detail.wishes.is_empty() {
+        let wishes = detail.wishes.iter().map(|(key, text)| format!("{key}={text}"));
+        table::print(&format_args!("\nwished: {}", wishes.collect::<Vec<_>>().join(" ")))?;
     }
     table::print(&format_args!("\n{}", table::spans(&timeline::of_newest_boot(&detail))))
 }
@@ -77,6 +117,11 @@ fn reboot(head: &Client, node: &NodeName) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_is_one_word_of_an_address() {
+        assert_eq!(escaped("rack=north 3&state=ready"), "rack%3Dnorth%203%26state%3Dready");
+    }
 
     #[test]
     fn a_board_is_one_line_with_what_it_said() {

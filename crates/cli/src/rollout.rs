@@ -19,8 +19,8 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// What the head says, or why the rollout stopped.
 pub(crate) fn run(command: &Command, head: &Client, json: bool) -> anyhow::Result<()> {
     let (rollout, detach) = match command {
-        Command::Start { nodes, pause, detach } => {
-            let wish = RolloutWish { nodes: nodes.clone(), pause_secs: *pause };
+        Command::Start { nodes, label, pause, detach } => {
+            let wish = RolloutWish { nodes: nodes.clone(), label: label.clone(), pause_secs: *pause };
             (head.ask("/v1/rollout", &wish)?, *detach)
         }
         Command::Resume { detach } => (head.ask("/v1/rollout/resume", &())?, *detach),

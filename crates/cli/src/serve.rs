@@ -23,7 +23,17 @@ pub(crate) fn run(arguments: &Serve, surroundings: &Surroundings) -> anyhow::Res
         .on_thread_start(give_way)
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(server::serve(arguments.options(&surroundings.access)))
+    runtime.block_on(server::serve(arguments.options(&surroundings.access), welcome))
+}
+
+/// Says where the head's door is. On standard output, and not in the log: the login is a secret, and logs travel.
+fn welcome(welcome: &server::Welcome) {
+    let url = format!("{}#sha256={}", welcome.url, welcome.fingerprint);
+    println!("operators: {}\ncommand line: FLEDERMAUS_URL='{url}'", welcome.url);
+    println!("the certificate's SHA-256: {}", welcome.fingerprint);
+    if let Some(login) = &welcome.login_url {
+        println!("log in once, within an hour: {login}");
+    }
 }
 
 /// The runtime's threads move system images over TCP, which can wait; DHCP and TFTP have threads of their own and clients

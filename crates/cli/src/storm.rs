@@ -24,7 +24,10 @@ const SILENT: &str = "they are silent until their power is cut. Cut it once the 
 /// # Errors
 /// What is missing on this machine, or that not all clients booted.
 pub(crate) fn run(arguments: &LabStorm, surroundings: &Surroundings, json: bool) -> anyhow::Result<()> {
-    let lab = laboratory::build("storm".parse()?, 0, 1, arguments.image.as_deref(), surroundings)?;
+    if let Some((seen, remedy)) = server::neighbours::lack(arguments.clients.into()) {
+        eprintln!("fledermaus: {seen}: {remedy}");
+    }
+    let lab = Lab::up(&laboratory::empty("storm".parse()?, arguments.image.as_deref(), surroundings)?)?;
     let plan = Plan {
         clients: arguments.clients,
         profile: arguments.profile.into(),

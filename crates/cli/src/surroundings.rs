@@ -14,6 +14,10 @@ pub(crate) struct Surroundings {
     pub(crate) cache: PathBuf,
     /// The head's socket from `FLEDERMAUS_SOCKET`.
     pub(crate) socket: Option<PathBuf>,
+    /// The address of a head on another machine from `FLEDERMAUS_URL`.
+    pub(crate) url: Option<String>,
+    /// The token for it from `FLEDERMAUS_TOKEN`.
+    pub(crate) token: Option<String>,
     /// The command that edits a file.
     pub(crate) editor: String,
     /// How object stores are asked: the variables of AWS's own tools.
@@ -35,6 +39,8 @@ impl Surroundings {
             cards: temporary,
             cache: cache_directory().join("fledermaus"),
             socket: directory("FLEDERMAUS_SOCKET"),
+            url: word("FLEDERMAUS_URL"),
+            token: word("FLEDERMAUS_TOKEN"),
             editor: editor.unwrap_or_else(|| "vi".to_owned()),
             access: depot::Access::from_variables(|name| std::env::var(name).ok()),
             program: std::env::current_exe().context("finding this program's own path")?,
@@ -65,4 +71,9 @@ fn cache_directory() -> PathBuf {
 /// A variable that holds an absolute path. The XDG specification says to ignore others.
 fn directory(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+/// A variable that is set to something.
+fn word(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }

@@ -162,6 +162,21 @@ fn boot_seconds(node: &NodeView) -> String {
     took.map(|(began, ready)| seconds(ready.saturating_sub(began))).unwrap_or_default()
 }
 
-fn ago(ms: u64) -> String {
-    format!("{}s ago", now_ms().saturating_sub(ms) / 1_000)
+/// How long ago a time was, in the largest unit that fits.
+pub(crate) fn ago(ms: u64) -> String {
+    format!("{} ago", rough(now_ms().saturating_sub(ms) / 1_000))
+}
+
+/// How far off a time is.
+pub(crate) fn until(ms: u64) -> String {
+    format!("in {}", rough(ms.saturating_sub(now_ms()) / 1_000))
+}
+
+fn rough(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds}s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
 }

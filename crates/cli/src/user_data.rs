@@ -5,12 +5,14 @@ use std::path::Path;
 
 use anyhow::Context;
 use cluster::NodeName;
+use cluster::view::UserDataVersion;
 use server::client::Client;
 
 use crate::arguments::UserData;
 use crate::editor;
 use crate::exit::BadInput;
 use crate::surroundings::Surroundings;
+use crate::table;
 
 /// The longest template that is read, in bytes; the head has its own, smaller limit.
 const TEMPLATE_LIMIT: u64 = 1 << 20;
@@ -19,11 +21,25 @@ const TEMPLATE_LIMIT: u64 = 1 << 20;
 ///
 /// # Errors
 /// What the head says of the template, or the editor's failure.
-pub(crate) fn run(command: &UserData, head: &Client, surroundings: &Surroundings) -> anyhow::Result<()> {
+pub(crate) fn run(
+    command: &UserData,
+    head: &Client,
+    surroundings: &Surroundings,
+    json: bool,
+) -> anyhow::Result<()> {
     match command {
         UserData::Edit { node } => edit(head, node, &surroundings.editor),
         UserData::Set { node, file } => put(head, node, &read(file)?),
         UserData::Show { node } => print(&head.get_text(&path(node))?),
+        UserData::History { node } => history(head, node, json),
+        UserData::Diff { node, version } => {
+            print(&head.get_text(&format!("{}/history/{version}/diff", path(node)))?)
+        }
+        UserData::Rollback { node, version } => {
+            head.post(&format!("{}/history/{version}/restore", path(node)))?;
+            println!("{node} runs version {version} when it boots next");
+            Ok(())
+        }
         UserData::Render { node } => print(&head.get_text(&format!("/v1/nodes/{node}/user-data"))?),
     }
 }
@@ -48,6 +64,18 @@ fn put(head: &Client, node: &NodeName, template: &str) -> anyhow::Result<()> {
     head.put(&path(node), template)?;
     println!("{node} runs this when it boots next; `fledermaus node reboot {node}` makes it now");
     Ok(())
+}
+
+fn history(head: &Client, node: &NodeName, json: bool) -> anyhow::Result<()> {
+    let versions: Vec<UserDataVersion> = head.get(&format!("{}/history", path(node)))?;
+    if json {
+        return table::json(&versions);
+    }
+    let mut table = table::table(&["VERSION", "WHEN", "WHO", "FROM", "BYTES"]);
+    for UserDataVersion { version, at_ms, who, from, bytes } in versions {
+        table.add_row([version.to_string(), table::ago(at_ms), who, from, bytes.to_string()]);
+    }
+    table::print(&table)
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

@@ -10,6 +10,8 @@ fn fledermaus(arguments: &[&str]) -> Output {
         .env("HOME", nowhere)
         .env_remove("XDG_CACHE_HOME")
         .env_remove("FLEDERMAUS_SOCKET")
+        .env_remove("FLEDERMAUS_URL")
+        .env_remove("FLEDERMAUS_TOKEN")
         .output()
         .expect("the program runs")
 }
@@ -35,6 +37,32 @@ fn wrong_arguments_are_bad_input() {
 fn a_head_that_does_not_run_is_named_with_its_socket() {
     refused(&["--socket", "/nonexistent/head.sock", "node", "list"], 1, "/nonexistent/head.sock");
     refused(&["--lab=nobody", "node", "list"], 1, "fledermaus-lab/nobody/head/head.sock");
+}
+
+#[test]
+fn a_head_on_another_machine_is_named_whole_and_asked_with_a_token() {
+    refused(&["--url", "http://head", "node", "list"], 2, "write https://host[:port]");
+    refused(&["--url", "https://head", "node", "list"], 2, "add --token, or set FLEDERMAUS_TOKEN");
+    refused(&["--url", "https://a", "--socket", "/b", "node", "list"], 2, "cannot be used with");
+    let closed = ["--url", "https://127.0.0.1:1", "--token", "x", "node", "list"];
+    refused(&closed, 1, "no head answers at https://127.0.0.1:1");
+    refused(&["token", "create", "ci", "--scope", "root"], 2, "no scope: write read, write or admin");
+    refused(&["token", "revoke", "../nodes"], 2, "is no token's id");
+    refused(&["account", "set", "ada"], 2, "add --password-file FILE");
+    refused(
+        &["account", "set", "ada", "--password-file", "/nonexistent/p"],
+        2,
+        "reading the password in /nonexistent/p",
+    );
+}
+
+#[test]
+fn a_wish_for_a_node_that_is_none_is_bad_input() {
+    refused(&["node", "set", "node1", "address"], 2, "write KEY=VALUE, or KEY- to take it back");
+    refused(&["node", "label", "node1", "=north"], 2, "write KEY=VALUE");
+    refused(&["node", "approve", "b8:27"], 2, "is not an Ethernet address");
+    refused(&["node", "rename", "node1", "Node 1"], 2, "cannot name a node");
+    refused(&["node", "list", "--state", "tired"], 2, "ready, booting, failed, unseen");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// An Ethernet address (EUI-48). Written in lower case with colons.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct Mac(pub [u8; 6]);
 

@@ -9,6 +9,7 @@ use crate::Mac;
 
 /// A node's name: a DNS label (RFC 1123 section 2.1) of 1 to 63 lower-case letters, digits and inner dashes.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "String", into = "String")]
 pub struct NodeName(String);
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// The first four are seen by the head on the wire; init and the agent report the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// The node asked for an address and got one (DHCP).
@@ -98,6 +99,7 @@ impl fmt::Display for Phase {
 
 /// What happened to a phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
     /// The phase began.

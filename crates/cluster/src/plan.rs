@@ -13,6 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::NodeName;
 use crate::life::Life;
 
+mod choices;
+
+pub use choices::{InvalidRootPlace, InvalidWipePolicy, RootPlace, WipePolicy};
+
 /// The longest APPEND that U-Boot passes on, in bytes (`CONFIG_SYS_CBSIZE` of its PXE parser).
 pub const COMMAND_LINE_LIMIT: usize = 1_024;
 
@@ -137,42 +141,6 @@ impl FromStr for Wipe {
     }
 }
 
-/// Where a node's root and data lie.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RootPlace {
-    /// On the card; in memory if there is none that can be used, and enough memory.
-    #[default]
-    Auto,
-    /// On the card or nowhere.
-    Card,
-    /// In memory; a card is not touched.
-    Memory,
-}
-
-impl RootPlace {
-    /// The word in the configuration and on the command line.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Card => "card",
-            Self::Memory => "ram",
-        }
-    }
-}
-
-/// The text was no place for a root.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("no place for a root: write auto, card or ram")]
-pub struct InvalidRootPlace;
-
-impl FromStr for RootPlace {
-    type Err = InvalidRootPlace;
-    fn from_str(text: &str) -> Result<Self, InvalidRootPlace> {
-        let places = [Self::Auto, Self::Card, Self::Memory];
-        places.into_iter().find(|place| place.word() == text).ok_or(InvalidRootPlace)
-    }
-}
-
 /// What one node gets this time. Made by the head when the node fetches its boot configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootPlan {
@@ -239,6 +207,8 @@ pub enum InvalidCommandLine {
 }
 
 const IP: &str = "ip";
+/// Not part of the plan: it stands among the parameters of the configuration, if at all.
+const WATCHDOG: &str = "fledermaus.watchdog";
 const HEAD: &str = "fledermaus.head";
 const SYSTEM: &str = "fledermaus.system";
 const TOKEN: &str = "fledermaus.token";
@@ -321,6 +291,13 @@ impl NodePlan {
     }
 }
 
+/// Whether a node feeds its hardware watchdog: unless its kernel command line says `fledermaus.watchdog=off`. That is for
+/// emulators: QEMU's Pi resets as soon as its watchdog is started (hw/misc/bcm2835_powermgt.c).
+pub fn feeds_watchdog(command_line: &str) -> bool {
+    let mut parameters = command_line.split_ascii_whitespace().filter_map(|word| word.split_once('='));
+    !parameters.any(|parameter| parameter == (WATCHDOG, "off"))
+}
+
 /// Reads one parameter's value, or part of it.
 fn read<T: FromStr>(parameter: &'static str, text: &str) -> Result<T, InvalidCommandLine> {
     text.parse().map_err(|_| InvalidCommandLine::Invalid(parameter))
@@ -358,6 +335,12 @@ mod tests {
             user_data_url: format!("http://10.78.0.1:8080/boot/{}/user-data", token.expose()),
             token,
         }
+    }
+
+    #[test]
+    fn a_watchdog_is_fed_unless_it_is_told_otherwise() {
+        assert!(feeds_watchdog("quiet fledermaus.watchdog=on ip=dhcp"));
+        assert!(!feeds_watchdog("quiet fledermaus.watchdog=off ip=dhcp"));
     }
 
     #[test]

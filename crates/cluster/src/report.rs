@@ -41,6 +41,7 @@ impl Report {
 
 /// What a board is and how it is. What it cannot say is absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Health {
     /// The model, as the device tree names it.
     #[serde(default)]
@@ -143,6 +144,8 @@ pub enum Action {
         /// Docker's id of the node.
         id: String,
     },
+    /// As a manager: make new join tokens (`docker swarm join-token --rotate`); nobody joins with the old ones any more.
+    RotateTokens,
     /// As a manager: deploy a stack (`docker stack deploy`), replacing one of that name.
     DeployStack {
         /// The stack's name.
@@ -170,6 +173,7 @@ impl std::fmt::Debug for Action {
             Self::Demote { id } => write!(f, "demote {id}"),
             Self::Drain { id } => write!(f, "drain {id}"),
             Self::Remove { id } => write!(f, "remove {id}"),
+            Self::RotateTokens => f.write_str("rotate join tokens"),
             Self::DeployStack { name, .. } => write!(f, "deploy stack {name}"),
             Self::RemoveStack { name } => write!(f, "remove stack {name}"),
             Self::Reboot => f.write_str("reboot"),

@@ -9,6 +9,7 @@
 //!      └──quorum cannot return ───────┘    (held, with the reason, where it would cost the quorum)
 //! ```
 //!
+//! The entry of a node that the operator forgot is demoted and removed too; then the join tokens, which it knew, are rotated.
 //! An entry whose node came back empty is demoted and removed before that node joins anew; a node that
 //! is in a swarm that is not ours leaves it. A drained node stays until its tasks run elsewhere and nobody's resolver
 //! has its address any more. [`Rollout`] wants reboots, of one node after another.
@@ -93,6 +94,7 @@ impl ManagerFacts {
 
 /// One of `docker service ls`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Service {
     /// Its name.
     pub name: String,
@@ -110,6 +112,7 @@ pub struct Service {
 
 /// One entry of `docker node ls`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Member {
     /// Docker's id.
     pub id: String,
@@ -117,6 +120,9 @@ pub struct Member {
     pub hostname: String,
     /// `Ready` in Docker's words.
     pub ready: bool,
+    /// `Unknown` in Docker's words: the manager leads since a moment ago, and has not heard of it yet.
+    #[serde(default)]
+    pub unheard: bool,
     /// Whether its role is manager (desired and, for a reachable one, actual).
     pub manager: bool,
     /// Whether, as a manager, it is reachable.

@@ -1,5 +1,9 @@
 //! What the head tells an operator: the JSON of its API, which the command line, the page and the lab read.
 
+mod access;
+mod inventory;
+
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
@@ -8,8 +12,15 @@ use crate::phase::{Phase, Step};
 use crate::report::Health;
 use crate::{Mac, NodeName};
 
+pub use self::access::{
+    AccountView, AccountWish, AuditLine, InvalidScope, LoginWish, Me, NewLogin, NewToken, Scope, TokenKind,
+    TokenView, TokenWish,
+};
+pub use self::inventory::{ApplyView, NodeChange, NodeSet, UserDataVersion, WaitingView};
+
 /// One node, as `GET /v1/nodes` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeView {
     /// The node's name.
     pub name: NodeName,
@@ -36,10 +47,14 @@ pub struct NodeView {
     /// How its board is, once it has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
+    /// What operators noted of it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Another DHCP server on the cluster's wire, as `GET /v1/rivals` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RivalView {
     /// The address by which it names itself.
     pub server: Ipv4Addr,
@@ -51,6 +66,7 @@ pub struct RivalView {
 
 /// One line of a timeline, as `GET /v1/nodes/{name}` gives it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct TimelineLine {
     /// When, milliseconds since 1970.
     pub at_ms: u64,
@@ -66,15 +82,54 @@ pub struct TimelineLine {
 
 /// A node with its timeline, oldest line first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeDetail {
     /// The node.
     pub node: NodeView,
     /// Its timeline.
     pub timeline: Vec<TimelineLine>,
+    /// What is wished of it, by cluster.toml and by operators: keys as in `[[node]]`, labels as `label.NAME`.
+    #[serde(default)]
+    pub wishes: BTreeMap<String, String>,
+}
+
+/// Some of the nodes, as `GET /v1/node-list` gives them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct NodePage {
+    /// Those of the page, in the order of their names.
+    pub nodes: Vec<NodeView>,
+    /// How many there are on all pages.
+    pub total: usize,
+}
+
+/// The newest boot of a node, as `GET /v1/boots` lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct BootView {
+    /// The node.
+    pub name: NodeName,
+    /// Its boot's lines, oldest first.
+    pub lines: Vec<TimelineLine>,
+}
+
+/// An address that is given, as `GET /v1/leases` lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct LeaseView {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// Whose it is.
+    pub mac: Mac,
+    /// The node of that name, if it is one.
+    pub node: Option<NodeName>,
+    /// When it ends, milliseconds since 1970.
+    pub until_ms: u64,
 }
 
 /// The swarm, as `GET /v1/swarm` gives it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SwarmView {
     /// The swarm's id; empty before it is formed.
     pub cluster_id: String,
@@ -89,6 +144,7 @@ pub struct SwarmView {
 
 /// A stack, as `GET /v1/stacks` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StackView {
     /// Its name.
     pub name: String,
@@ -103,6 +159,7 @@ pub struct StackView {
 
 /// How far a stack is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum StackState {
     /// It waits for a manager.
@@ -117,18 +174,35 @@ pub enum StackState {
 
 /// A rollout that is wished for, as `POST /v1/rollout` takes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RolloutWish {
     /// The nodes; all that ever booted if there is none.
     #[serde(default)]
     pub nodes: Vec<NodeName>,
+    /// A label, `key=value`: the nodes that have it. Together with `nodes`, both.
+    #[serde(default)]
+    pub label: Option<String>,
     /// How long all has to be well before the next node is taken, in seconds.
     #[serde(default)]
     pub pause_secs: u32,
 }
 
+/// Something that was decided about the swarm, or that ended a decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SwarmEvent {
+    /// Its number; later ones have larger numbers.
+    pub id: u64,
+    /// When, milliseconds since 1970.
+    pub at_ms: u64,
+    /// What: a sentence without a full stop.
+    pub text: String,
+}
+
 /// Every error of the API: a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Failure {
     /// What was wrong, where, and what to do.
     pub error: String,

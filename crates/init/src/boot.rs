@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use cluster::Phase;
-use cluster::plan::NodePlan;
+use cluster::plan::{NodePlan, feeds_watchdog};
 use cluster::report::Orders;
 
 use crate::card::Card;
@@ -25,6 +25,8 @@ const LAST_REPORT_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Boot {
     /// What the head wants of this boot.
     pub(crate) plan: NodePlan,
+    /// Whether the hardware watchdog is fed.
+    pub(crate) watchdog: bool,
     /// Where steps are told.
     pub(crate) timeline: Timeline,
     /// The head's answer to the first report and when it came: the clock.
@@ -83,7 +85,8 @@ fn begin() -> Result<Boot> {
     hardware::mount_kernel_file_systems()?;
     let command_line = std::fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
     let plan = NodePlan::parse(&command_line)?;
-    Ok(Boot { plan, timeline: Timeline::new(), answer: None, card: None, system: None })
+    let watchdog = feeds_watchdog(&command_line);
+    Ok(Boot { plan, watchdog, timeline: Timeline::new(), answer: None, card: None, system: None })
 }
 
 /// Runs one phase, again if need be. False: it failed for good.

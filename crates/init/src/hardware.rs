@@ -27,6 +27,8 @@ const WATCHDOG_SECS: i32 = 60;
 /// How long a phase may take without a word before the watchdog is not fed any more, in milliseconds. The longest step without
 /// any is a file system on a slow card: minutes.
 const STILL_LIMIT_MS: u64 = 10 * 60 * 1_000;
+/// How often it is looked for.
+const WATCHDOG_POLL: Duration = Duration::from_millis(500);
 /// How often it is fed.
 const FEED_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -71,10 +73,13 @@ pub(crate) fn run(boot: &mut Boot) -> Result<String> {
         coldplug(&mut modules);
         load_all(&mut modules, &later);
     });
-    let watchdog = feed_watchdog(boot.timeline.clone());
+    if boot.watchdog {
+        let timeline = boot.timeline.clone();
+        thread::spawn(move || feed_watchdog(&timeline));
+    }
     let model = fs::read_to_string("/proc/device-tree/model").unwrap_or_default();
     let model = model.trim_end_matches('\0');
-    Ok(format!("{model}{}", if watchdog { ", watchdog fed" } else { "" }))
+    Ok(model.to_owned())
 }
 
 /// The names in a module list: one per line; `#` begins a comment line.
@@ -128,23 +133,26 @@ pub(crate) fn entries(folder: &Path) -> Vec<std::path::PathBuf> {
     paths
 }
 
-/// Feeds the watchdog from a thread if there is one, until a phase hangs. The thread and the open device end with the exec
-/// of the system's init, without the magic character that would stop the watchdog: the agent goes on.
-fn feed_watchdog(timeline: Timeline) -> bool {
-    let Ok(mut watchdog) = File::options().write(true).open("/dev/watchdog") else { return false };
+/// Feeds the watchdog once there is one (that of a Pi 3 waits for other drivers), until a phase hangs. The thread and the
+/// open device end with the exec of the system's init, without the magic character that would stop the watchdog: the agent
+/// goes on.
+fn feed_watchdog(timeline: &Timeline) {
+    let mut watchdog = loop {
+        match File::options().write(true).open("/dev/watchdog") {
+            Ok(watchdog) => break watchdog,
+            Err(_) => thread::sleep(WATCHDOG_POLL),
+        }
+    };
     // Some hardware waits shorter than asked for; the kernel then feeds it in between.
     let _ = sys::set_watchdog_timeout(&watchdog, WATCHDOG_SECS);
-    thread::spawn(move || {
-        while timeline.still_ms() < STILL_LIMIT_MS {
-            let _ = watchdog.write_all(b"\0");
-            thread::sleep(FEED_INTERVAL);
-        }
-        say("fledermaus: nothing has moved for 10 minutes, the watchdog will restart this node");
-        // The device stays open: whether closing it would stop the watchdog is up to its driver.
-        thread::park();
-        drop(watchdog);
-    });
-    true
+    while timeline.still_ms() < STILL_LIMIT_MS {
+        let _ = watchdog.write_all(b"\0");
+        thread::sleep(FEED_INTERVAL);
+    }
+    say("fledermaus: nothing has moved for 10 minutes, the watchdog will restart this node");
+    // The device stays open: whether closing it would stop the watchdog is up to its driver.
+    thread::park();
+    drop(watchdog);
 }
 
 #[cfg(test)]

@@ -1,20 +1,33 @@
 //! One emulated board: its card, its emulator, its power switch.
 //!
-//! The board boots by itself from U-Boot on; nothing here knows what it does.
+//! A `virt` board boots by itself from U-Boot on, a Pi 3 in a process of its own ([`pi3`]); nothing here knows what they do.
 
 use std::fs::File;
 use std::os::fd::AsRawFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 
-use crate::spec::Spec;
+use crate::pi3::{self, Pi3};
+use crate::spec::{Machine, Spec};
 use crate::{card, network, qmp};
 
 /// The emulator, from Debian's package `qemu-system-arm`.
 pub(crate) const EMULATOR: &str = "qemu-system-aarch64";
+
+/// What starts a board.
+enum Kind {
+    /// QEMU with this U-Boot.
+    Virt { uboot: PathBuf },
+    /// [`pi3::run`] in a process of this program, with the image that its firmware fetches and where it keeps that.
+    Pi3 { program: PathBuf, image: PathBuf, shelf: PathBuf },
+}
 
 /// A board, on or off.
 pub(crate) struct Board {
@@ -23,7 +36,7 @@ pub(crate) struct Board {
     cores: u8,
     pub(crate) console: PathBuf,
     machine_socket: PathBuf,
-    firmware: PathBuf,
+    kind: Kind,
     log: File,
     /// Open for as long as the board exists: the card's file has no name.
     card: File,
@@ -34,8 +47,8 @@ impl Board {
     /// A board that is off, with a blank card.
     ///
     /// # Errors
-    /// No room for the card.
-    pub(crate) fn new(spec: &Spec, number: u8, firmware: &Path) -> anyhow::Result<Self> {
+    /// No room for the card, or no U-Boot in the image.
+    pub(crate) fn new(spec: &Spec, number: u8) -> anyhow::Result<Self> {
         let place = &spec.place;
         let name = format!("node{number}");
         let card = card::blank(&spec.cards)?;
@@ -43,10 +56,18 @@ impl Board {
         fcntl(&card, FcntlArg::F_SETFD(FdFlag::empty())).context("handing the card on")?;
         let log =
             File::options().append(true).create(true).open(place.lab_log()).context("opening lab.log")?;
+        let kind = match spec.machine {
+            Machine::Virt => Kind::Virt { uboot: spec.uboot()? },
+            Machine::Pi3 => Kind::Pi3 {
+                program: spec.program.clone(),
+                image: spec.image.clone(),
+                shelf: pi3::shelf(&place.directory(), &name),
+            },
+        };
         Ok(Self {
+            kind,
             console: place.console(&name),
             machine_socket: place.machine_socket(&name),
-            firmware: firmware.to_owned(),
             name,
             number,
             cores: spec.cores,
@@ -64,10 +85,11 @@ impl Board {
         if self.is_on() {
             return Ok(());
         }
-        let mut command = Command::new(EMULATOR);
-        command.args(self.arguments()).stdin(Stdio::null());
+        let mut command = self.command()?;
+        // A group of its own: a Pi 3 is two processes.
+        command.process_group(0).stdin(Stdio::null());
         command.stdout(self.log.try_clone()?).stderr(self.log.try_clone()?);
-        let emulator = command.spawn().with_context(|| format!("starting {EMULATOR} for {}", self.name))?;
+        let emulator = command.spawn().with_context(|| format!("starting {}", self.name))?;
         self.emulator = Some(emulator);
         Ok(())
     }
@@ -78,7 +100,13 @@ impl Board {
     /// The emulator cannot be killed.
     pub(crate) fn power_cut(&mut self) -> anyhow::Result<()> {
         let Some(mut emulator) = self.emulator.take() else { return Ok(()) };
-        emulator.kill().and_then(|()| emulator.wait()).with_context(|| format!("stopping {}", self.name))?;
+        let group = Pid::from_raw(emulator.id().cast_signed());
+        match killpg(group, Signal::SIGKILL) {
+            // It ended by itself.
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(error) => return Err(error).with_context(|| format!("stopping {}", self.name)),
+        }
+        emulator.wait().with_context(|| format!("waiting for the end of {}", self.name))?;
         Ok(())
     }
 
@@ -96,14 +124,35 @@ impl Board {
         self.emulator.as_mut().is_some_and(|emulator| matches!(emulator.try_wait(), Ok(None)))
     }
 
+    fn command(&self) -> anyhow::Result<Command> {
+        let (program, arguments) = match &self.kind {
+            Kind::Virt { uboot } => (Path::new(EMULATOR), self.virt(uboot)),
+            Kind::Pi3 { program, image, shelf } => {
+                let pi = Pi3 {
+                    number: self.number,
+                    image: image.clone(),
+                    shelf: shelf.clone(),
+                    console: self.console.clone(),
+                    machine_socket: self.machine_socket.clone(),
+                    card: self.card.as_raw_fd(),
+                };
+                let pi = serde_json::to_string(&pi)?;
+                (program.as_path(), ["lab", "pi3", &pi].map(str::to_owned).to_vec())
+            }
+        };
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Ok(command)
+    }
+
     /// `romfile=` because QEMU 7.2 wants a file that another package has; `cache=unsafe` because the card
     /// does not outlive the lab; `werror=report` because a node shall see a full disk, not stand still.
-    fn arguments(&self) -> Vec<String> {
+    fn virt(&self, uboot: &Path) -> Vec<String> {
         let (tap, mac) = (network::tap(self.number), network::mac(self.number));
         let card = self.card.as_raw_fd();
         let options = [
             ("-smp", self.cores.to_string()),
-            ("-bios", self.firmware.display().to_string()),
+            ("-bios", uboot.display().to_string()),
             ("-chardev", format!("file,id=console,append=on,path={}", comma(&self.console))),
             ("-serial", "chardev:console".to_owned()),
             ("-qmp", format!("unix:{},server=on,wait=off", comma(&self.machine_socket))),
@@ -125,6 +174,6 @@ impl Board {
 const MACHINE: &str = "-M virt -cpu cortex-a53 -m 1024 -accel tcg,thread=multi -nodefaults -display none";
 
 /// A path inside one of QEMU's comma-separated arguments.
-fn comma(path: &Path) -> String {
+pub(crate) fn comma(path: &Path) -> String {
     path.to_string_lossy().replace(',', ",,")
 }

@@ -28,9 +28,9 @@ const STORM_LIMIT: Duration = Duration::from_secs(2 * storm::PATIENCE_SECS);
 pub enum Request {
     /// Say how the lab is.
     Status,
-    /// Work a node's power switch.
+    /// Work a power switch.
     Power {
-        /// The node's name.
+        /// The node's name, or [`HEAD`].
         node: String,
         /// What to do with the switch.
         power: Power,
@@ -46,7 +46,10 @@ pub enum Request {
     Down,
 }
 
-/// A node's power switch.
+/// The head's name among the power switches.
+pub const HEAD: &str = "head";
+
+/// A power switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Power {

@@ -33,7 +33,9 @@ pub(crate) fn get(url: &str) -> anyhow::Result<Page> {
     let mut stream = TcpStream::connect_timeout(&address, SILENCE_LIMIT)
         .with_context(|| format!("connecting to {address}"))?;
     stream.set_read_timeout(Some(SILENCE_LIMIT))?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").context("sending the request")?;
+    // In one piece: a server that answers the first of several pieces, and closes, resets the connection.
+    let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n");
+    stream.write_all(request.as_bytes()).context("sending the request")?;
     let mut answer = Vec::new();
     stream.take(ANSWER_LIMIT).read_to_end(&mut answer).with_context(|| format!("reading from {address}"))?;
     page(&String::from_utf8_lossy(&answer))

@@ -10,6 +10,7 @@ use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::control::Power;
 use crate::place::Place;
 use crate::spec::Spec;
 use crate::{configuration, network};
@@ -21,10 +22,12 @@ const STOP_LIMIT: Duration = Duration::from_secs(5);
 /// How often both are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// The head's process.
+/// The head: its process, and what starts it again.
 pub(crate) struct Head {
+    program: PathBuf,
+    image: PathBuf,
+    place: Place,
     process: Child,
-    socket: PathBuf,
 }
 
 impl Head {
@@ -33,23 +36,28 @@ impl Head {
     /// # Errors
     /// The head ends or does not answer; what it printed last is in the error.
     pub(crate) fn start(spec: &Spec) -> anyhow::Result<Self> {
-        let place = &spec.place;
-        let file = configuration::write(spec)?;
-        let log = File::create(place.head_log()).context("making head.log")?;
-        let process = Command::new(&spec.program)
-            .arg("serve")
-            .args(["--interface", network::BRIDGE])
-            .args([Path::new("--config"), &file])
-            .args([Path::new("--state-dir"), &place.head_state()])
-            .args([Path::new("--image-dir"), &spec.image])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("starting the head")?;
-        let mut head = Self { process, socket: place.head_socket() };
-        head.wait_for_answer(place)?;
+        configuration::write(spec)?;
+        let (program, image, place) = (spec.program.clone(), spec.image.clone(), spec.place.clone());
+        let process = launch(&program, &image, &place)?;
+        let mut head = Self { program, image, place, process };
+        head.wait_for_answer()?;
         Ok(head)
+    }
+
+    /// Works its power switch: what was not on its disk is lost.
+    ///
+    /// # Errors
+    /// As of [`Head::start`].
+    pub(crate) fn power(&mut self, power: Power) -> anyhow::Result<()> {
+        if power != Power::On {
+            self.process.kill().context("killing the head")?;
+            self.process.wait().context("waiting for the head's end")?;
+        }
+        if power != Power::Cut && !self.runs() {
+            self.process = launch(&self.program, &self.image, &self.place)?;
+            self.wait_for_answer()?;
+        }
+        Ok(())
     }
 
     /// Asks it to end; kills it if it does not.
@@ -74,18 +82,35 @@ impl Head {
     }
 
     /// The socket of its operator API.
-    pub(crate) fn socket(&self) -> &Path {
-        &self.socket
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.place.head_socket()
     }
 
-    fn wait_for_answer(&mut self, place: &Place) -> anyhow::Result<()> {
+    fn wait_for_answer(&mut self) -> anyhow::Result<()> {
         let limit = Instant::now() + START_LIMIT;
-        while UnixStream::connect(&self.socket).is_err() {
-            let printed = || crate::console::tail(&place.head_log(), 20);
+        while UnixStream::connect(self.socket()).is_err() {
+            let log = self.place.head_log();
+            let printed = || crate::console::tail(&log, 20);
             anyhow::ensure!(self.runs(), "the head ended at once; it printed:\n{}", printed());
             anyhow::ensure!(Instant::now() < limit, "the head does not answer; it printed:\n{}", printed());
             std::thread::sleep(LOOK_EVERY);
         }
         Ok(())
     }
+}
+
+/// Its log is one, however often it starts.
+fn launch(program: &Path, image: &Path, place: &Place) -> anyhow::Result<Child> {
+    let log = File::options().create(true).append(true).open(place.head_log()).context("making head.log")?;
+    Command::new(program)
+        .arg("serve")
+        .args(["--interface", network::BRIDGE])
+        .args([Path::new("--config"), &place.configuration()])
+        .args([Path::new("--state-dir"), &place.head_state()])
+        .args([Path::new("--image-dir"), image])
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("starting the head")
 }

@@ -98,10 +98,10 @@ impl Lab {
         }
     }
 
-    /// Works a node's power switch.
+    /// Works the power switch of a node, or of the head ([`control::HEAD`]).
     ///
     /// # Errors
-    /// There is no such node, or its emulator does not obey.
+    /// There is no such node, its emulator does not obey, or the head does not start.
     pub fn power(&self, node: &str, power: Power) -> anyhow::Result<()> {
         self.ask(&Request::Power { node: node.to_owned(), power }).map(drop)
     }

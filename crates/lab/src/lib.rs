@@ -17,12 +17,16 @@ pub mod storm;
 pub mod supervise;
 
 mod board;
+mod cable;
 mod card;
 mod configuration;
 pub mod console;
+mod dhcp;
 mod fetch;
+mod firmware;
 mod head;
 mod namespaces;
+pub mod pi3;
 mod qmp;
 
 pub use control::Power;

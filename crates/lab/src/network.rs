@@ -19,6 +19,8 @@ pub(crate) const BRIDGE: &str = "br0";
 /// The most nodes in a lab. Each takes 1 GiB of memory.
 pub const NODES_LIMIT: u8 = 32;
 
+/// The lab's network begins there.
+pub(crate) const BASE: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 0);
 /// The bits of an address that name the lab's network: room for the clients of a storm.
 pub(crate) const PREFIX: u8 = 16;
 /// The address of the interface that the clients of a storm share.

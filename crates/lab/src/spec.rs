@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use cluster::manifest::{MANIFEST_FILE, Manifest};
+use cluster::plan::{RootPlace, WipePolicy};
 use serde::{Deserialize, Serialize};
 
+use crate::firmware;
 use crate::network::NODES_LIMIT;
 use crate::place::Place;
 
@@ -20,6 +22,17 @@ pub fn default_cores() -> u8 {
     u8::try_from(here).unwrap_or(CORES_LIMIT).min(CORES_LIMIT)
 }
 
+/// What a board is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Machine {
+    /// QEMU's `virt`: no Raspberry Pi's devices, but real U-Boot from its first packet on; the fastest.
+    #[default]
+    Virt,
+    /// QEMU's `raspi3b`: a Pi 3 with its device tree, SD host and USB. The lab plays its ROM and firmware.
+    Pi3,
+}
+
 /// A lab to be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spec {
@@ -27,8 +40,16 @@ pub struct Spec {
     pub place: Place,
     /// How many nodes, at most [`NODES_LIMIT`]; none for a storm of software clients.
     pub nodes: u8,
-    /// How many cores each board has, 1 to [`CORES_LIMIT`].
+    /// What they are.
+    pub machine: Machine,
+    /// How many cores each board has, 1 to [`CORES_LIMIT`]. A Pi 3 has four, and its kernel uses so many.
     pub cores: u8,
+    /// How many of them the swarm has as managers; odd.
+    pub managers: u8,
+    /// Where their roots and their data lie.
+    pub root: RootPlace,
+    /// When their data is wiped.
+    pub wipe: WipePolicy,
     /// The directory of the image that the nodes boot.
     pub image: PathBuf,
     /// The program `fledermaus`, which is started as the head and as the lab's own processes.
@@ -58,24 +79,40 @@ impl Spec {
         require_program(crate::board::EMULATOR, "qemu-system-arm")?;
         require_program("ip", "iproute2")?;
         require_taps()?;
-        self.firmware().map(drop)
+        match self.machine {
+            Machine::Virt => self.uboot().map(drop),
+            Machine::Pi3 => {
+                anyhow::ensure!(
+                    self.manifest()?
+                        .firmware
+                        .iter()
+                        .any(|artefact| artefact.file == firmware::PI_3_DEVICE_TREE),
+                    "the image in {} has no firmware for a Pi 3: name its package in image.toml, as [firmware] with a \
+                     line package = \"raspi-firmware\", and build the image anew",
+                    self.image.display()
+                );
+                Ok(())
+            }
+        }
     }
 
-    /// The U-Boot that the emulated boards start with.
+    /// The U-Boot that boards of [`Machine::Virt`] start with.
     ///
     /// # Errors
-    /// There is no image, or it was made without firmware for the lab.
-    pub(crate) fn firmware(&self) -> anyhow::Result<PathBuf> {
+    /// There is no image, or it was made without U-Boot for the lab.
+    pub(crate) fn uboot(&self) -> anyhow::Result<PathBuf> {
+        let uboot = self.manifest()?.lab_uboot.with_context(|| {
+            format!("the image in {} has no U-Boot for the lab: name it in image.toml", self.image.display())
+        })?;
+        Ok(self.image.join(uboot.file))
+    }
+
+    fn manifest(&self) -> anyhow::Result<Manifest> {
         let path = self.image.join(MANIFEST_FILE);
         let text = std::fs::read(&path).with_context(|| {
             format!("reading {} (make the image first: `fledermaus image build`)", path.display())
         })?;
-        let manifest: Manifest =
-            serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))?;
-        let uboot = manifest.lab_uboot.with_context(|| {
-            format!("the image in {} has no U-Boot for the lab: name it in image.toml", self.image.display())
-        })?;
-        Ok(self.image.join(uboot.file))
+        serde_json::from_slice(&text).with_context(|| format!("reading {}", path.display()))
     }
 }
 

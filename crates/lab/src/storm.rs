@@ -5,8 +5,6 @@
 //! it is leased, so that each client speaks from its own.
 
 mod client;
-mod dhcp;
-mod firmware;
 mod http;
 mod load;
 mod tftp;
@@ -19,15 +17,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use cluster::manifest::{MANIFEST_FILE, Manifest};
-use nix::sched::{CloneFlags, unshare};
 use serde::{Deserialize, Serialize};
 
 use self::client::{Client, End};
-use self::firmware::Sums;
 pub use self::load::Load;
-use crate::network::{self, ip};
+use crate::firmware::Sums;
+use crate::{cable, dhcp, network};
 
-/// The most clients: the head's pool and the kernel's table of neighbours (`gc_thresh3`) hold no more.
+/// The most clients: the head's pool holds no more.
 pub const CLIENTS_LIMIT: u16 = 1_000;
 /// How long a client may try, in seconds. A boot loader tries for ever; a person does not wait that long.
 pub const PATIENCE_SECS: u64 = 600;
@@ -202,7 +199,7 @@ struct Told {
 
 fn unleash(plan: Plan, loaders: &[Loader], sums: Arc<Sums>) -> anyhow::Result<Vec<Told>> {
     plug_in(plan.head_late_ms > 0)?;
-    let post = Arc::new(dhcp::Post::open("eth0")?);
+    let post = Arc::new(dhcp::Post::open(cable::OWN)?);
     // The clients are other machines: they must not take the head's processor, nor that of their post. Threads inherit
     // this.
     rustix::process::setpriority_process(None, NICENESS).context("giving way to the head")?;
@@ -230,28 +227,14 @@ fn unleash(plan: Plan, loaders: &[Loader], sums: Arc<Sums>) -> anyhow::Result<Ve
     Ok(ends)
 }
 
-/// Leaves the lab's network for one of the clients' own, with a cable to the bridge. Its end there stays loose for a
-/// head that is late.
+/// Lays the clients' cable. Its end at the bridge stays loose for a head that is late.
 fn plug_in(late: bool) -> anyhow::Result<()> {
-    // Of this thread, not of the process.
-    let lab = std::fs::File::open("/proc/thread-self/ns/net").context("finding the lab's network")?;
-    unshare(CloneFlags::CLONE_NEWNET).context("making the clients' network")?;
-    let clients = std::fs::File::open("/proc/thread-self/ns/net").context("finding the clients' network")?;
-    LAB.get_or_init(|| lab);
-    let target = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&clients));
-    let master = if late { String::new() } else { format!(" master {}", network::BRIDGE) };
-    in_lab(&format!(
-        "link add {PLUG} type veth peer name eth0 netns {target}\nlink set {PLUG}{master} up\n"
-    ))?;
-    ip(&format!(
-        "link set lo up\nlink set eth0 up\naddr add {}/{} dev eth0\n",
-        network::STORM,
-        network::PREFIX
-    ))
+    cable::leave(PLUG, None)?;
+    if !late {
+        cable::connect(PLUG)?;
+    }
+    network::ip(&format!("addr add {}/{} dev {}\n", network::STORM, network::PREFIX, cable::OWN))
 }
-
-/// The lab's network, for the moments when a thread has to go back.
-static LAB: std::sync::OnceLock<std::fs::File> = std::sync::OnceLock::new();
 
 /// The head can be reached from now on.
 fn connect(late: Duration) -> anyhow::Result<()> {
@@ -259,17 +242,7 @@ fn connect(late: Duration) -> anyhow::Result<()> {
         return Ok(());
     }
     std::thread::sleep(late);
-    in_lab(&format!("link set {PLUG} master {}\n", network::BRIDGE))
-}
-
-fn in_lab(commands: &str) -> anyhow::Result<()> {
-    let commands = commands.to_owned();
-    let there = std::thread::spawn(move || {
-        let lab = LAB.get().context("the lab's network is not known")?;
-        nix::sched::setns(lab, CloneFlags::CLONE_NEWNET).context("going to the lab's network")?;
-        ip(&commands)
-    });
-    there.join().map_err(|_| anyhow::anyhow!("the thread in the lab's network panicked"))?
+    cable::connect(PLUG)
 }
 
 fn memory_mib(process: u32) -> f64 {

@@ -14,7 +14,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use crate::board::Board;
-use crate::control::{self, Answer, BoardStatus, Power, Request, Status};
+use crate::control::{self, Answer, BoardStatus, HEAD, Power, Request, Status};
 use crate::head::Head;
 use crate::spec::Spec;
 use crate::{fetch, namespaces, network, storm};
@@ -114,8 +114,7 @@ struct Rack {
 impl Rack {
     /// Makes all cards first, so that the boards start together.
     fn power_on(spec: &Spec, head: Head) -> anyhow::Result<Self> {
-        let firmware = spec.firmware()?;
-        let make = |number| Board::new(spec, number, &firmware);
+        let make = |number| Board::new(spec, number);
         let boards = (1..=spec.nodes).map(make).collect::<anyhow::Result<Vec<_>>>()?;
         let (name, image) = (spec.place.name().to_owned(), spec.image.clone());
         let mut rack = Self { name, image, head, boards, powered_on_ms: now_ms() };
@@ -145,9 +144,13 @@ impl Rack {
     }
 
     fn power(&mut self, node: &str, power: Power) -> anyhow::Result<()> {
+        if node == HEAD {
+            return self.head.power(power);
+        }
         let names: Vec<_> = self.boards.iter().map(|board| board.name.clone()).collect();
         let board = self.boards.iter_mut().find(|board| board.name == node);
-        let board = board.with_context(|| format!("no node `{node}`: the lab has {}", names.join(", ")))?;
+        let board =
+            board.with_context(|| format!("no node `{node}`: the lab has {HEAD}, {}", names.join(", ")))?;
         match power {
             Power::Cut => board.power_cut(),
             Power::On => board.power_on(),
@@ -169,7 +172,7 @@ impl Rack {
             powered_on_ms: self.powered_on_ms,
             head_runs: self.head.runs(),
             head_process: self.head.process(),
-            head_socket: self.head.socket().to_owned(),
+            head_socket: self.head.socket(),
             boards: self.boards.iter_mut().map(board).collect(),
         }
     }

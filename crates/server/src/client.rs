@@ -1,6 +1,8 @@
-//! The operator's way to a running head: HTTP/1.1 over its Unix socket, blocking.
+//! The operator's way to a running head: HTTP/1.1 over its Unix socket or over TLS, blocking.
 //!
 //! One request per connection; `Connection: close` ends the answer. For the command line and the lab.
+
+mod remote;
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -11,6 +13,8 @@ use cluster::view::Failure;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::remote::{InvalidRemote, Remote};
+
 /// The name of the socket in the state directory.
 pub const SOCKET: &str = "head.sock";
 /// How long an answer may take.
@@ -18,10 +22,16 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest answer that is read, in bytes.
 const ANSWER_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// A head's socket.
+/// The way to a head.
 #[derive(Clone, Debug)]
 pub struct Client {
-    socket: PathBuf,
+    way: Way,
+}
+
+#[derive(Clone, Debug)]
+enum Way {
+    Socket(PathBuf),
+    Tls(Remote),
 }
 
 /// A request that did not succeed.
@@ -34,6 +44,15 @@ pub enum ClientError {
     NotRunning {
         /// The socket.
         socket: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Nothing answers at the address, or it is not the head that was meant.
+    #[error("no head answers at {place}: its address, its fingerprint or the network is wrong")]
+    NoAnswer {
+        /// The address.
+        place: String,
         /// Why.
         #[source]
         source: io::Error,
@@ -54,7 +73,12 @@ pub enum ClientError {
 impl Client {
     /// A client of the head at this socket; nothing is connected yet.
     pub fn new(socket: &Path) -> Self {
-        Self { socket: socket.to_owned() }
+        Self { way: Way::Socket(socket.to_owned()) }
+    }
+
+    /// A client of a head on another machine; nothing is connected yet.
+    pub fn remote(remote: Remote) -> Self {
+        Self { way: Way::Tls(remote) }
     }
 
     /// Fetches an object.
@@ -103,31 +127,64 @@ impl Client {
     /// # Errors
     /// See [`ClientError`].
     pub fn ask<T: DeserializeOwned>(&self, path: &str, wish: &impl Serialize) -> Result<T, ClientError> {
+        self.ask_by("POST", path, wish)
+    }
+
+    /// The same by another method of HTTP.
+    ///
+    /// # Errors
+    /// See [`ClientError`].
+    pub fn ask_by<T: DeserializeOwned>(
+        &self,
+        method: &str,
+        path: &str,
+        wish: &impl Serialize,
+    ) -> Result<T, ClientError> {
         let broken = |error: serde_json::Error| ClientError::Broken(error.to_string());
         let wish = serde_json::to_string(wish).map_err(broken)?;
-        serde_json::from_str(&self.request("POST", path, &wish)?).map_err(broken)
+        serde_json::from_str(&self.request(method, path, &wish)?).map_err(broken)
     }
 
     fn request(&self, method: &str, path: &str, body: &str) -> Result<String, ClientError> {
-        let mut stream = UnixStream::connect(&self.socket)
-            .map_err(|source| ClientError::NotRunning { socket: self.socket.clone(), source })?;
-        let answer = exchange(&mut stream, method, path, body)
-            .map_err(|error| ClientError::Broken(error.to_string()))?;
+        let answer = match &self.way {
+            Way::Socket(socket) => {
+                let not_running = |source| ClientError::NotRunning { socket: socket.clone(), source };
+                let stream = UnixStream::connect(socket).map_err(not_running)?;
+                let limits =
+                    [stream.set_read_timeout(Some(TIMEOUT)), stream.set_write_timeout(Some(TIMEOUT))];
+                let set = limits.into_iter().collect::<io::Result<()>>();
+                set.and_then(|()| exchange(stream, ["head", ""], [method, path, body]))
+                    .map_err(|error| ClientError::Broken(error.to_string()))?
+            }
+            Way::Tls(remote) => {
+                let no_answer = |source| ClientError::NoAnswer { place: remote.place(), source };
+                let stream = remote.connect(TIMEOUT).map_err(no_answer)?;
+                let (authority, header) = (remote.authority(), remote.header());
+                exchange(stream, [&authority, &header], [method, path, body]).map_err(no_answer)?
+            }
+        };
         understand(&answer)
     }
 }
 
-fn exchange(stream: &mut UnixStream, method: &str, path: &str, body: &str) -> io::Result<Vec<u8>> {
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+fn exchange(
+    mut stream: impl Read + Write,
+    [host, headers]: [&str; 2],
+    [method, path, body]: [&str; 3],
+) -> io::Result<Vec<u8>> {
     let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nHost: head\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
-    )?;
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(request.as_bytes())?;
+    stream.flush()?;
     let mut answer = Vec::new();
-    stream.take(ANSWER_LIMIT).read_to_end(&mut answer)?;
-    Ok(answer)
+    match stream.take(ANSWER_LIMIT).read_to_end(&mut answer) {
+        // Who closes TLS without a word may have cut the answer; its length tells (see `understand`).
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(answer),
+        Err(error) => Err(error),
+        Ok(_) => Ok(answer),
+    }
 }
 
 /// The body of a success, the sentence of a failure. The head never sends a chunked body here.
@@ -135,6 +192,11 @@ fn understand(answer: &[u8]) -> Result<String, ClientError> {
     let text = std::str::from_utf8(answer).map_err(|_| ClientError::Broken("it is not text".to_owned()))?;
     let (head, body) =
         text.split_once("\r\n\r\n").ok_or_else(|| ClientError::Broken("it is cut short".to_owned()))?;
+    let length = head.lines().filter_map(|line| line.split_once(':'));
+    let mut length = length.filter(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    if length.any(|(_, value)| value.trim().parse::<usize>().is_ok_and(|length| length > body.len())) {
+        return Err(ClientError::Broken("it is cut short".to_owned()));
+    }
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
     match status {
         Some(200..=299) => Ok(body.to_owned()),
@@ -161,6 +223,8 @@ mod tests {
             matches!(refused, Err(ClientError::Refused { status: 404, message }) if message == "no node x")
         );
         assert!(matches!(understand(b"garbage"), Err(ClientError::Broken(_))));
+        let short = understand(b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhello");
+        assert!(matches!(short, Err(ClientError::Broken(why)) if why.contains("cut short")));
     }
 
     #[test]

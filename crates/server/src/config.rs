@@ -4,29 +4,28 @@ mod boot;
 mod image;
 mod library;
 mod network;
+mod node;
+mod operator;
 mod subnets;
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::Context;
 pub use cluster::configuration::{Mistake, Mistakes};
 use cluster::configuration::{Named, Reader, Table};
-use cluster::plan::RootPlace;
-use cluster::swarm::RoleWish;
 use cluster::{Mac, NodeName};
 use netboot::dhcp;
 
 use self::boot::Boot;
-pub(crate) use self::boot::WipePolicy;
 pub(crate) use self::network::{Network, Placed, Resolved};
+pub(crate) use self::node::NodeSettings;
+pub(crate) use self::operator::OperatorDoor;
 use self::subnets::PlacedSubnet;
 use crate::artefacts::Source;
 use crate::user_data::Library;
 
 /// Names that the zone gives to something else.
-const RESERVED_NAMES: [&str; 2] = ["head", "swarm"];
+pub(crate) const RESERVED_NAMES: [&str; 2] = ["head", "swarm"];
 /// The most managers a swarm can be asked for; Docker advises at most seven.
 const MANAGERS_LIMIT: u32 = 7;
 
@@ -35,6 +34,8 @@ const MANAGERS_LIMIT: u32 = 7;
 pub(crate) enum Enrolment {
     /// Any Raspberry Pi.
     Pi,
+    /// A Raspberry Pi waits until somebody approves it.
+    Ask,
     /// Only what the configuration names.
     Never,
     /// Any machine.
@@ -46,24 +47,10 @@ impl Enrolment {
     pub(crate) fn welcomes(self, mac: Mac) -> bool {
         match self {
             Self::Pi => mac.is_raspberry_pi(),
-            Self::Never => false,
+            Self::Never | Self::Ask => false,
             Self::Any => true,
         }
     }
-}
-
-/// A node that the configuration names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct NodeSettings {
-    pub(crate) name: NodeName,
-    pub(crate) mac: Mac,
-    pub(crate) address: Option<Ipv4Addr>,
-    pub(crate) user_data: Option<String>,
-    pub(crate) role: RoleWish,
-    /// `None`: as `[boot]` says.
-    pub(crate) wipe: Option<WipePolicy>,
-    pub(crate) root: Option<RootPlace>,
-    line: usize,
 }
 
 /// The whole configuration, checked.
@@ -78,6 +65,7 @@ pub(crate) struct Settings {
     pub(crate) boot: Boot,
     pub(crate) user_data: Library,
     pub(crate) managers: usize,
+    pub(crate) operator: OperatorDoor,
     pub(crate) nodes: Vec<NodeSettings>,
 }
 
@@ -109,7 +97,6 @@ pub(crate) fn read(
 }
 
 /// Checks a configuration's text, as far as that needs no network and no other file.
-#[cfg(test)]
 pub(crate) fn parse(file: &Path, text: &str) -> Result<Settings, Mistakes> {
     let mut reader = Reader::new(file, text);
     let settings = settings(&mut reader);
@@ -117,8 +104,18 @@ pub(crate) fn parse(file: &Path, text: &str) -> Result<Settings, Mistakes> {
 }
 
 fn settings(reader: &mut Reader) -> Settings {
-    let top =
-        reader.top(&["name", "domain", "network", "subnet", "image", "boot", "user_data", "swarm", "node"]);
+    let top = reader.top(&[
+        "name",
+        "domain",
+        "network",
+        "subnet",
+        "image",
+        "boot",
+        "user_data",
+        "swarm",
+        "operator",
+        "node",
+    ]);
     Settings {
         name: reader.parsed::<NodeName>(&top, "name").map_or("fledermaus".to_owned(), String::from),
         domain: domain(reader, &top),
@@ -128,7 +125,8 @@ fn settings(reader: &mut Reader) -> Settings {
         boot: boot::read(reader, &top),
         user_data: library::read(reader, &top),
         managers: managers(reader, &top),
-        nodes: nodes(reader, &top),
+        operator: operator::read(reader, &top),
+        nodes: node::read(reader, &top),
     }
 }
 
@@ -172,6 +170,26 @@ impl Settings {
             lease_secs: own.lease_secs,
             files,
         }
+    }
+
+    /// The tables in which these settings differ from others, of those that a head reads only when it starts.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
+        // What is printed of them is all that they hold.
+        let texts = |settings: &Self| {
+            [
+                ("name", format!("{:?}", settings.name)),
+                ("domain", format!("{:?}", settings.domain)),
+                ("[network]", format!("{:?}", settings.network)),
+                (
+                    "[[subnet]]",
+                    format!("{:?}", settings.subnets.iter().map(|subnet| &subnet.value).collect::<Vec<_>>()),
+                ),
+                ("[image]", format!("{:?}", settings.image)),
+                ("[operator]", format!("{:?}", settings.operator)),
+            ]
+        };
+        let pairs = texts(self).into_iter().zip(texts(other));
+        pairs.filter(|(own, other)| own != other).map(|((name, _), _)| name.to_owned()).collect()
     }
 
     /// The templates that are named have to be there: a node would ask for them for ever.
@@ -251,52 +269,6 @@ fn managers<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> usize {
     managers as usize
 }
 
-fn nodes<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Vec<NodeSettings> {
-    let mut nodes = Vec::new();
-    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
-    for table in reader.tables(top, "node", &["name", "mac", "address", "user_data", "role", "wipe", "root"])
-    {
-        let line = table.line();
-        reader.required_text(&table, "name", "\"node1\"");
-        reader.required_text(&table, "mac", "\"b8:27:eb:01:02:03\"");
-        let (name, mac) = (reader.parsed::<NodeName>(&table, "name"), reader.parsed::<Mac>(&table, "mac"));
-        let address = reader.parsed::<Ipv4Addr>(&table, "address");
-        let user_data = file_name(reader, &table, "user_data");
-        let role = role(reader, &table);
-        let wipe = boot::wipe_policy(reader, &table);
-        let root = reader.parsed::<RootPlace>(&table, "root");
-        let (Some(name), Some(mac)) = (name, mac) else { continue };
-        if RESERVED_NAMES.contains(&name.as_str()) {
-            reader
-                .mistake(line, format!("`name`: `{name}` is taken in the cluster's domain: choose another"));
-        }
-        let keys =
-            [Some(name.to_string()), Some(mac.to_string()), address.map(|address| address.to_string())];
-        for key in keys.into_iter().flatten() {
-            if let Some(first) = taken.insert(key.clone(), line) {
-                reader.mistake(line, format!("{key} belongs to the node in line {first} already"));
-            }
-        }
-        nodes.push(NodeSettings { name, mac, address, user_data, role, wipe, root, line });
-    }
-    nodes
-}
-
-fn role<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> RoleWish {
-    match reader.text(table, "role") {
-        None => RoleWish::Any,
-        Some(Named { name, line }) => match name.as_str() {
-            "manager" => RoleWish::Manager,
-            "worker" => RoleWish::Worker,
-            "any" => RoleWish::Any,
-            _ => {
-                reader.mistake(line, format!("`role`: `{name}` is none: write manager, worker or any"));
-                RoleWish::Any
-            }
-        },
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,7 +305,7 @@ mod tests {
             "cluster.toml:13: `mac`",
             "cluster.toml:14: `user_data`",
             "cluster.toml:16: `root`: no place for a root: write auto, card or ram",
-            "cluster.toml:15: `wipe`: `never` is no policy: write always or on-change",
+            "cluster.toml:15: `wipe`: no policy: write always or on-change",
         ] {
             assert!(mistakes.contains(part), "{part} in:\n{mistakes}");
         }

@@ -56,6 +56,7 @@ pub async fn examine(options: &Options, mut tell: impl FnMut(Finding)) {
     let seen = format!("{}: {nodes} nodes named, {subnets} networks", config.display());
     told(vec![good("configuration", seen)]);
     told(machine::interface(&network));
+    told(vec![machine::neighbours(&network, nodes)]);
     told(ports(&settings, &network, &options.state_dir).await);
     told(vec![others(&settings, &network).await]);
     told(vec![machine::clock()]);

@@ -3,13 +3,19 @@
 //! A request changes the state and notes what has to be written; it is answered when that is on disk. So nobody is told
 //! of anything that a power cut could undo.
 
+pub(crate) mod access;
+mod inventory;
 mod keeper;
+pub(crate) mod measured;
 mod neighbour;
+pub(crate) mod news;
 pub(crate) mod node;
+mod operator;
 mod rollout;
 pub(crate) mod stack;
 mod state;
 mod swarm;
+pub(crate) mod wishes;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
@@ -19,19 +25,22 @@ use anyhow::Context;
 use cluster::phase::Step;
 use cluster::report::{Orders, Report};
 use cluster::swarm::Rollout;
-use cluster::view::{NodeDetail, NodeView, RivalView, RolloutWish, StackView, SwarmView};
+use cluster::view::{BootView, LeaseView, NodeDetail, NodePage, NodeView, RivalView, StackView, SwarmView};
 use cluster::{BootToken, Mac, Phase};
 use netboot::dhcp::{Answer, Kind, Request};
 use netboot::dns::Zone;
 use netboot::tftp::Pace;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use self::keeper::{Job, Keeper, Wait};
+use self::news::{NEWS_LIMIT, News};
+pub(crate) use self::state::listed::NodeWish;
 use self::state::{Served, State};
 use crate::artefacts::Image;
 use crate::config::{Resolved, Settings};
 use crate::files::Files;
 use crate::store::Store;
+use crate::store::archive::Archive;
 use crate::user_data::Facts;
 
 /// The most requests that wait for the state; a pump with more waits itself.
@@ -74,6 +83,8 @@ pub(crate) struct UserData {
 pub(crate) struct Head {
     jobs: mpsc::Sender<Job>,
     zone: watch::Receiver<Arc<Zone>>,
+    news: broadcast::Sender<Arc<News>>,
+    archive: Archive,
     image: Image,
     files: Option<Files>,
     is_beside_another: bool,
@@ -93,8 +104,10 @@ impl Head {
         let is_beside_another = state.is_beside_another();
         let (jobs, queue) = mpsc::channel(QUEUE_LIMIT);
         let (zone_sender, zone) = watch::channel(Arc::new(state.zone()));
-        let keeper = Keeper { state, store, queue, zone: zone_sender };
-        Ok((Self { jobs, zone, image, files, is_beside_another }, keeper))
+        let (news, _) = broadcast::channel(NEWS_LIMIT);
+        let archive = store.archive();
+        let keeper = Keeper { state, store, queue, zone: zone_sender, news: news.clone() };
+        Ok((Self { jobs, zone, news, archive, image, files, is_beside_another }, keeper))
     }
 
     /// Answers DHCP requests, all of them DISCOVERs or none. What an ACK promises is on disk when this returns, and what
@@ -213,19 +226,45 @@ impl Head {
         self.ask(|state| state.views()).await.unwrap_or_default()
     }
 
+    /// Some of the nodes.
+    pub(crate) async fn list(&self, wish: NodeWish) -> NodePage {
+        self.ask(move |state| state.list(&wish)).await.unwrap_or_default()
+    }
+
+    /// The newest boots.
+    pub(crate) async fn boots(&self, limit: usize) -> Vec<BootView> {
+        let booted = self.ask(move |state| state.booted(limit)).await.unwrap_or_default();
+        let mut boots = Vec::with_capacity(booted.len());
+        for (mac, name, boot) in booted {
+            let read = self.archive.boot(mac, boot).await;
+            let mut lines =
+                read.inspect_err(|error| tracing::error!("reading a boot: {error:#}")).unwrap_or_default();
+            // The chart needs no words, and there are many lines.
+            lines.iter_mut().for_each(|line| line.detail.clear());
+            boots.push(BootView { name, lines });
+        }
+        boots
+    }
+
+    /// The leases.
+    pub(crate) async fn leases(&self) -> Vec<LeaseView> {
+        self.ask(|state| state.leases()).await.unwrap_or_default()
+    }
+
     /// One node and its timeline.
     pub(crate) async fn node(&self, name: String) -> Option<NodeDetail> {
-        self.ask(move |state| state.detail(&name)).await.flatten()
+        let mut detail = self.ask(move |state| state.detail(&name)).await.flatten()?;
+        // All that was answered is on disk; earlier boots are there alone.
+        match self.archive.lines(detail.node.mac).await {
+            Ok(lines) => detail.timeline = lines,
+            Err(error) => tracing::error!("reading a timeline: {error:#}"),
+        }
+        Some(detail)
     }
 
     /// A node's user data, for the operator.
     pub(crate) async fn user_data_named(&self, name: String) -> Option<UserData> {
         self.ask(move |state| state.user_data_named(&name)).await.flatten()
-    }
-
-    /// Wants a node rebooted. Whether there is such a node.
-    pub(crate) async fn reboot(&self, name: String) -> bool {
-        self.ask(move |state| state.reboot(&name)).await.unwrap_or(false)
     }
 
     /// The swarm.
@@ -236,32 +275,6 @@ impl Head {
     /// The newest rollout.
     pub(crate) async fn rollout(&self) -> Option<Rollout> {
         self.ask(|state| state.rollout()).await.flatten()
-    }
-
-    /// Begins a rollout.
-    ///
-    /// # Errors
-    /// A sentence: it cannot begin.
-    pub(crate) async fn begin_rollout(&self, wish: RolloutWish) -> Result<Rollout, String> {
-        self.ask(move |state| state.begin_rollout(&wish)).await.unwrap_or_else(|| Err(GOING_DOWN.to_owned()))
-    }
-
-    /// Resumes or stops the rollout.
-    ///
-    /// # Errors
-    /// A sentence: there is none.
-    pub(crate) async fn steer_rollout(&self, resume: bool) -> Result<Rollout, String> {
-        self.ask(move |state| state.steer_rollout(resume)).await.unwrap_or_else(|| Err(GOING_DOWN.to_owned()))
-    }
-
-    /// Keeps a stack and has it deployed.
-    pub(crate) async fn put_stack(&self, name: String, compose: String) {
-        self.ask(move |state| state.put_stack(name, compose)).await;
-    }
-
-    /// Has a stack removed. Whether there is such a stack.
-    pub(crate) async fn remove_stack(&self, name: String) -> bool {
-        self.ask(move |state| state.remove_stack(&name)).await.unwrap_or(false)
     }
 
     /// All stacks.
@@ -292,3 +305,6 @@ fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

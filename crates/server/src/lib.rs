@@ -3,6 +3,7 @@
 //! [`serve`] is the way in; it reads like a table of contents. [`client`] is the operator's way to a head that
 //! runs. What is decided is decided in `cluster` and `netboot`.
 
+mod access;
 mod artefacts;
 pub mod client;
 pub mod config;
@@ -10,6 +11,7 @@ pub mod doctor;
 mod files;
 mod head;
 mod http;
+pub mod neighbours;
 mod pump;
 mod store;
 mod thread;
@@ -23,9 +25,11 @@ use anyhow::Context;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::access::Principal;
 use crate::artefacts::Image;
 use crate::config::Settings;
 use crate::head::Head;
+use crate::http::operator::{Desk, Door, DoorFacts, Source};
 use crate::store::Store;
 use crate::thread::Thread;
 
@@ -47,15 +51,35 @@ pub struct Options {
     pub access: depot::Access,
 }
 
-/// Serves the cluster until SIGTERM or SIGINT.
+impl Options {
+    /// Where the configuration is read again from.
+    fn source(&self) -> Source {
+        let Self { config: file, interface, image_dir, .. } = self.clone();
+        Source { file, interface, image_dir }
+    }
+}
+
+/// Where operators who are not on this machine find the head.
+#[derive(Clone, Debug)]
+pub struct Welcome {
+    /// The address for browsers and for the command line's `--url`.
+    pub url: String,
+    /// SHA-256 of the certificate, in hex.
+    pub fingerprint: String,
+    /// The address that logs in, once: nobody has logged in yet. A secret that belongs into no log.
+    pub login_url: Option<String>,
+}
+
+/// Serves the cluster until SIGTERM or SIGINT. `welcome` is called once, if there is a door for operators.
 ///
 /// # Errors
 /// [`config::Mistakes`] if the configuration is wrong; otherwise a sentence that says what to do. Nothing is
 /// served before everything is bound.
-pub async fn serve(options: Options) -> anyhow::Result<()> {
+pub async fn serve(options: Options, welcome: impl FnOnce(&Welcome)) -> anyhow::Result<()> {
     raise_open_files();
     let (settings, network) =
         config::read(&options.config, options.interface.as_deref(), options.image_dir.as_deref())?;
+    neighbours::make_room(&network, settings.nodes.len());
     // Leases and user data's rights are nobody else's business.
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -70,6 +94,7 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
     let tftp = pump::tftp::bind(&network.interface, network.address)?;
     let dns = pump::dns::bind(&network.interface, network.address, &told.subnets)?;
     let web = http::bind(SocketAddrV4::new(network.address, settings.network.http_port)).await?;
+    let door = Door::bind(&settings.operator, &options.state_dir, network.address).await?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
 
@@ -83,16 +108,40 @@ pub async fn serve(options: Options) -> anyhow::Result<()> {
         }
     })?;
     let operator = http::operator::bind(&options.state_dir)?;
+    let desk = Desk::new(head.clone(), door.as_ref().map(|door| door.facts.clone()), options.source());
+    if let Some(door) = &door {
+        welcome(&invite(&head, &door.facts).await?);
+    }
     tracing::info!("ready on {} ({}/{})", network.interface, network.address, network.prefix);
     tokio::select! {
         ended = conversation.ended() => ended,
         ended = pump::tftp::run(tftp, head.clone()) => ended.context("serving TFTP"),
         ended = pump::dns::run(dns, head.clone()) => ended.context("serving DNS"),
         never = http::door::run(web, head.clone()) => never,
-        ended = http::operator::run(operator, head.clone()) => ended.context("serving the operator"),
+        ended = http::operator::run(operator, desk.clone()) => ended.context("serving the operator"),
+        never = open(door, desk) => never,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     }
+}
+
+/// Serves the operators' door, if there is one.
+async fn open(door: Option<Door>, desk: Desk) -> ! {
+    match door {
+        Some(door) => door.run(desk).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Where the door is, and how the first operator comes in.
+async fn invite(head: &Head, door: &DoorFacts) -> anyhow::Result<Welcome> {
+    let mut login_url = None;
+    if head.is_unclaimed().await {
+        let made = head.make_login(Principal::of_socket(None)).await;
+        let (secret, _) = made.map_err(|refusal| anyhow::anyhow!("making the first login: {refusal:?}"))?;
+        login_url = Some(door.login_url(&secret));
+    }
+    Ok(Welcome { url: door.url.clone(), fingerprint: door.fingerprint.clone(), login_url })
 }
 
 async fn open_image(settings: &Settings, options: &Options) -> anyhow::Result<Image> {

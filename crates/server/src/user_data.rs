@@ -2,6 +2,8 @@
 //!
 //! Strict: an unknown variable is an error, never an empty string in a script that runs as root.
 
+pub(crate) mod diff;
+
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,8 @@
 //! Foreign clients, each from its own Debian package, against the head: real addresses, and real files that are
 //! compared byte by byte. What they send is in docs/clients.md; real U-Boot is in the lab's tests.
 
+#[path = "clients/attack.rs"]
+mod attack;
 #[path = "clients/dhcp.rs"]
 mod dhcp;
 #[path = "clients/ipxe.rs"]
@@ -9,6 +11,8 @@ mod ipxe;
 mod loss;
 #[path = "clients/machine.rs"]
 mod machine;
+#[path = "clients/operator.rs"]
+mod operator;
 #[path = "clients/proxy.rs"]
 mod proxy;
 #[path = "clients/relay.rs"]

@@ -142,6 +142,19 @@ fn a_change_that_came_too_late_is_made_again() {
 }
 
 #[test]
+fn tokens_are_rotated_and_nothing_else_of_the_swarm_changes() {
+    const SWARM: &str =
+        r#"{"ID":"s","Version":{"Index":9},"Spec":{"Name":"default","Raft":{"ElectionTick":10}}}"#;
+    let docker =
+        FakeDocker::new(&[("GET /v1.45/swarm ", "", 200, SWARM), ("POST /v1.45/swarm/update", "", 200, "")]);
+    docker.hands().carry_out(&Action::RotateTokens).unwrap();
+    let told = docker.heard().remove(1);
+    let (path, body) = told.trim_start_matches("POST ").split_once(' ').unwrap();
+    assert_eq!(path, "/v1.45/swarm/update?version=9&rotateWorkerToken=true&rotateManagerToken=true");
+    assert_eq!(body, r#"{"Name":"default","Raft":{"ElectionTick":10}}"#);
+}
+
+#[test]
 fn an_entry_that_is_gone_is_removed_and_an_odd_id_reaches_nobody() {
     let docker = FakeDocker::new(&[("DELETE /v1.45/nodes/abc?force=true", "", 404, "{}")]);
     docker.hands().carry_out(&Action::Remove { id: "abc".to_owned() }).unwrap();

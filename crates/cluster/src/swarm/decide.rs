@@ -98,6 +98,9 @@ pub struct Known {
     pub cluster_id: String,
     /// Names of its managers when it was last seen whole.
     pub managers: Vec<NodeName>,
+    /// Nodes that the operator forgot: their entries are still to be removed, or the tokens that they knew to be rotated.
+    #[serde(default)]
+    pub forgotten: Vec<NodeName>,
 }
 
 /// What is to be done now.
@@ -118,6 +121,8 @@ pub struct Swarm {
     leaderless_since: Option<u64>,
     /// The id of the entry that was drained last, and since when it is seen drained.
     drained: Option<(String, u64)>,
+    /// The forgotten nodes whose tokens are being rotated away.
+    rotating: Vec<NodeName>,
 }
 
 impl Swarm {
@@ -129,6 +134,21 @@ impl Swarm {
     /// What has to be remembered; to be stored whenever it changes.
     pub fn known(&self) -> Option<&Known> {
         self.known.as_ref()
+    }
+
+    /// The operator forgot a node: it never comes back. Its entry goes, and then the join tokens that it knew.
+    pub fn forget(&mut self, name: NodeName) {
+        if let Some(known) = &mut self.known {
+            known.forgotten.push(name);
+        }
+    }
+
+    /// The order to rotate the tokens was carried out.
+    pub fn rotated(&mut self) {
+        let rotated = std::mem::take(&mut self.rotating);
+        if let Some(known) = &mut self.known {
+            known.forgotten.retain(|name| !rotated.contains(name));
+        }
     }
 
     /// Looks at everything and says what to do. `now_ms` is milliseconds since 1970.
@@ -200,7 +220,11 @@ impl Swarm {
         let Some(known) = &self.known else { return true };
         let managers: Vec<Option<&NodeState>> =
             known.managers.iter().map(|name| desk.node(name.as_str())).collect();
-        let empty = managers.iter().flatten().filter(|node| desk.is_empty(node)).count();
+        let gone = known
+            .managers
+            .iter()
+            .filter(|name| known.forgotten.contains(name) && desk.node(name.as_str()).is_none());
+        let empty = managers.iter().flatten().filter(|node| desk.is_empty(node)).count() + gone.count();
         if managers.len() - empty <= managers.len() / 2 {
             return true;
         }
@@ -217,9 +241,13 @@ impl Swarm {
         self.forming = None;
         self.leaderless_since = None;
         self.remember(desk, facts);
+        let forgotten = self.known.as_ref().map(|known| known.forgotten.clone()).unwrap_or_default();
         let mut council =
             Council { desk, authority, facts, members: &facts.members, drained: &mut self.drained };
-        council.bury();
+        council.bury(&forgotten);
+        if council.rotate_tokens(&forgotten) {
+            self.rotating.clone_from(&forgotten);
+        }
         council.reboot();
         council.fit_managers();
         self.remember_promotion(desk, &facts.members);
@@ -245,14 +273,14 @@ impl Swarm {
             .filter(is_manager)
             .filter_map(|member| desk.name(&member.hostname))
             .collect();
-        if desk.view.nodes.iter().any(|node| node.busy)
-            && let Some(before) = self.known.take_if(|known| known.cluster_id == facts.cluster_id)
-        {
+        let before = self.known.take_if(|known| known.cluster_id == facts.cluster_id).unwrap_or_default();
+        if desk.view.nodes.iter().any(|node| node.busy) {
             managers.extend(before.managers);
         }
         managers.sort();
         managers.dedup();
-        self.known = Some(Known { cluster_id: facts.cluster_id.clone(), managers });
+        let cluster_id = facts.cluster_id.clone();
+        self.known = Some(Known { cluster_id, managers, forgotten: before.forgotten });
     }
 
     /// Notes a manager to be, before it is told.

@@ -10,6 +10,8 @@
 //! It only wants reboots, of one node at a time; what a reboot takes (substitute, demote, drain, remove) and whether the
 //! quorum allows it now is decided where every reboot is. Pure: whoever calls tells what is seen, and keeps it on disk.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::Reboot;
@@ -20,6 +22,7 @@ const NODE_LIMIT_MS: u64 = 20 * 60 * 1_000;
 
 /// Nodes that are made new one after another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Rollout {
     /// The nodes in their order.
     pub nodes: Vec<(NodeName, Progress)>,
@@ -37,6 +40,7 @@ pub struct Rollout {
 
 /// How far a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Progress {
     /// Its turn is yet to come.
@@ -57,8 +61,20 @@ pub enum Progress {
     Failed,
 }
 
+impl fmt::Display for Progress {
+    fn fmt(&self, text: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting => text.write_str("waits for its turn"),
+            Self::UnderWay { .. } => text.write_str("is made new"),
+            Self::Done { took_ms } => write!(text, "is new after {} s", took_ms / 1_000),
+            Self::Failed => text.write_str("did not come back well"),
+        }
+    }
+}
+
 /// How a rollout is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RolloutState {
     /// It goes on by itself.

@@ -9,7 +9,9 @@ use cluster::phase::{Event, Phase, Step};
 use cluster::plan::NodePlan;
 use cluster::report::Report;
 
-use super::{Loader, dhcp, firmware, http, tftp};
+use super::{Loader, http, tftp};
+use crate::firmware::Setback;
+use crate::{dhcp, firmware};
 
 /// How long a boot script waits before it starts over after a failure.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -33,23 +35,6 @@ pub(super) enum End {
     Asleep,
     /// Its ROM was answered too soon, and is silent until its power is cut.
     LockedUp,
-}
-
-/// Why a boot ended too soon.
-#[derive(Debug)]
-pub(super) enum Setback {
-    /// Because of this; the client starts over.
-    Again(String),
-    /// As [`End::Asleep`], because of this.
-    Asleep(String),
-    /// As [`End::LockedUp`].
-    LockedUp,
-}
-
-impl From<String> for Setback {
-    fn from(why: String) -> Self {
-        Self::Again(why)
-    }
 }
 
 impl Client {
@@ -84,7 +69,7 @@ impl Client {
         let started = match self.loader {
             Loader::Uboot => return Ok(self.by_uboot(false, tftp::LEGACY, limit)?),
             Loader::UbootLwip => return Ok(self.by_uboot(true, tftp::LWIP, limit)?),
-            Loader::Pi3Rom => firmware::pi_3(&self.post, self.mac, &self.sums, limit)?,
+            Loader::Pi3Rom => firmware::pi_3(&self.post, self.mac, &self.sums, None, limit)?,
             Loader::Pi4Eeprom => firmware::pi_4(&self.post, self.mac, &self.sums, limit)?,
         };
         Ok(started.bytes + self.as_node(started.address, &started.plan)?)

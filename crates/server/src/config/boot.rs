@@ -3,22 +3,13 @@
 use std::path::PathBuf;
 
 use cluster::configuration::{Named, Reader, Table};
+use cluster::plan::WipePolicy;
 use cluster::plan::{COMMAND_LINE_LIMIT, RootPlace};
 
 /// The longest part of a command line that is the head's own, in bytes: the longest name and addresses.
 const OWN_PARAMETERS_BYTES: usize = 720;
 /// The keys that name files, and for whom.
 const FILE_KEYS: [&str; 4] = ["bios", "uefi_x64", "uefi_arm64", "ipxe"];
-
-/// When a node's data is wiped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum WipePolicy {
-    /// At every boot.
-    #[default]
-    Always,
-    /// When its image or its user data is not that of the last boot.
-    OnChange,
-}
 
 /// The table as it was read.
 #[derive(Clone, Debug, Default)]
@@ -69,22 +60,9 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Boot {
         Some(name)
     });
     let kernel_parameters = kernel_parameters(reader, &table);
-    let wipe = wipe_policy(reader, &table).unwrap_or_default();
+    let wipe = reader.parsed(&table, "wipe").unwrap_or_default();
     let root = reader.parsed(&table, "root").unwrap_or_default();
     Boot { kernel_parameters, wipe, root, files, bios, uefi_x64, uefi_arm64, ipxe }
-}
-
-/// `wipe`, in `[boot]` for all nodes and in `[[node]]` for one.
-pub(super) fn wipe_policy<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Option<WipePolicy> {
-    let Named { name, line } = reader.text(table, "wipe")?;
-    match name.as_str() {
-        "always" => Some(WipePolicy::Always),
-        "on-change" => Some(WipePolicy::OnChange),
-        _ => {
-            reader.mistake(line, format!("`wipe`: `{name}` is no policy: write always or on-change"));
-            None
-        }
-    }
 }
 
 fn is_plain(byte: u8) -> bool {

@@ -30,7 +30,7 @@ const KEYS: &[&str] = &[
 ];
 
 /// A value with the line where it stands.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Placed<T> {
     pub(crate) value: T,
     pub(super) line: usize,
@@ -59,6 +59,13 @@ pub(crate) struct Resolved {
     pub(crate) address: Ipv4Addr,
     pub(crate) prefix: u8,
     pub(crate) pool: RangeInclusive<Ipv4Addr>,
+}
+
+impl<T: std::fmt::Debug> std::fmt::Debug for Placed<T> {
+    /// The value alone: a line that moved is no change.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.value.fmt(f)
+    }
 }
 
 impl Resolved {
@@ -123,10 +130,11 @@ fn enrolment<'a>(reader: &mut Reader<'a>, table: &Table<'a>) -> Enrolment {
         None => Enrolment::Pi,
         Some(Named { name, line }) => match name.as_str() {
             "pi" => Enrolment::Pi,
+            "ask" => Enrolment::Ask,
             "never" => Enrolment::Never,
             "any" => Enrolment::Any,
             _ => {
-                reader.mistake(line, format!("`enrolment`: `{name}` is none: write pi, never or any"));
+                reader.mistake(line, format!("`enrolment`: `{name}` is none: write pi, ask, never or any"));
                 Enrolment::Pi
             }
         },

@@ -8,6 +8,7 @@ use nix::sys::statvfs::statvfs;
 
 use super::{Finding, bad, doubtful, good};
 use crate::config::Resolved;
+use crate::neighbours;
 
 /// Under this much free space the state soon has no room, in bytes.
 const STATE_BYTES: u64 = 256 * 1024 * 1024;
@@ -53,6 +54,16 @@ pub(super) fn interface(network: &Resolved) -> Vec<Finding> {
         ));
     }
     findings
+}
+
+/// Whether the kernel can remember as many machines as the network may have.
+pub(super) fn neighbours(network: &Resolved, named: usize) -> Finding {
+    const CHECK: &str = "neighbours";
+    let machines = neighbours::machines(network, named);
+    match neighbours::lack(machines) {
+        Some((seen, remedy)) => doubtful(CHECK, seen, &remedy),
+        None => good(CHECK, format!("room for the {machines} addresses of the network")),
+    }
 }
 
 /// Whether the clock is right: nodes have no battery, and take their time from here.

@@ -14,9 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use netboot::dns::Zone;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::{Instant, timeout_at};
 
+use super::news::News;
 use super::now_ms;
 use super::state::State;
 use crate::store::{Store, Write};
@@ -33,6 +34,8 @@ const GATHER: Duration = Duration::from_millis(2);
 
 /// The least time between two versions of the cluster's names.
 const NAMES_PAUSE: Duration = Duration::from_millis(50);
+/// The least time between two pieces of news for open pages.
+const NEWS_PAUSE: Duration = Duration::from_millis(200);
 
 /// A change of the state, which ends with an answer.
 pub(super) struct Job(Box<Change>);
@@ -98,6 +101,7 @@ struct Turn {
     number: u64,
     writes: Vec<Write>,
     zone: Option<Arc<Zone>>,
+    news: Option<Arc<News>>,
     replies: Vec<Reply>,
 }
 
@@ -107,6 +111,7 @@ pub(crate) struct Keeper {
     pub(super) store: Store,
     pub(super) queue: mpsc::Receiver<Job>,
     pub(super) zone: watch::Sender<Arc<Zone>>,
+    pub(super) news: broadcast::Sender<Arc<News>>,
 }
 
 impl Keeper {
@@ -117,22 +122,32 @@ impl Keeper {
     pub(crate) async fn keep(self) -> anyhow::Result<()> {
         let (sender, turns) = mpsc::channel(TURNS_LIMIT);
         let numbers = self.state.turns.clone();
-        let mut write = pin!(write(self.store, turns, &numbers, self.zone));
+        let mut write = pin!(write(self.store, turns, &numbers, self.zone, self.news.clone()));
         tokio::select! {
             written = &mut write => written,
             // The disk goes on until the state's last turn is written.
-            () = change(self.state, self.queue, sender) => write.await,
+            () = change(self.state, self.queue, sender, self.news) => write.await,
         }
     }
 }
 
-async fn change(mut state: State, mut queue: mpsc::Receiver<Job>, turns: mpsc::Sender<Turn>) {
+async fn change(
+    mut state: State,
+    mut queue: mpsc::Receiver<Job>,
+    turns: mpsc::Sender<Turn>,
+    listeners: broadcast::Sender<Arc<News>>,
+) {
     let mut jobs = Vec::new();
     let mut names_due = Instant::now();
+    let mut news_due = Instant::now();
     loop {
-        let names_wait = state.zone_is_changed();
+        let names_wait = state.zone_is_changed().then_some(names_due);
+        let news_wait = state.unheard.is_some().then_some(news_due);
         let came = queue.recv_many(&mut jobs, TURN_LIMIT);
-        let came = if names_wait { timeout_at(names_due, came).await } else { Ok(came.await) };
+        let came = match names_wait.into_iter().chain(news_wait).min() {
+            Some(due) => timeout_at(due, came).await,
+            None => Ok(came.await),
+        };
         if came == Ok(0) {
             return;
         }
@@ -153,8 +168,17 @@ async fn change(mut state: State, mut queue: mpsc::Receiver<Job>, turns: mpsc::S
         } else {
             None
         };
+        if listeners.receiver_count() == 0 {
+            state.unheard.forget();
+        }
+        let news = if state.unheard.is_some() && Instant::now() >= news_due {
+            news_due = Instant::now() + NEWS_PAUSE;
+            Some(Arc::new(state.take_news()))
+        } else {
+            None
+        };
         // A disk that failed takes no more.
-        if turns.send(Turn { number: state.turns.current(), writes, zone, replies }).await.is_err() {
+        if turns.send(Turn { number: state.turns.current(), writes, zone, news, replies }).await.is_err() {
             return;
         }
     }
@@ -165,6 +189,7 @@ async fn write(
     mut turns: mpsc::Receiver<Turn>,
     numbers: &Turns,
     zone: watch::Sender<Arc<Zone>>,
+    listeners: broadcast::Sender<Arc<News>>,
 ) -> anyhow::Result<()> {
     let mut waiting = Vec::new();
     while turns.recv_many(&mut waiting, TURNS_LIMIT).await > 0 {
@@ -176,6 +201,10 @@ async fn write(
             numbers.wrote(turn.number);
             if let Some(names) = turn.zone {
                 zone.send_replace(names);
+            }
+            if let Some(news) = turn.news {
+                // Nobody may listen any more.
+                let _ = listeners.send(news);
             }
             turn.replies.into_iter().for_each(|reply| reply());
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cluster::life::LifeNumber;
 use cluster::phase::{Event, Phase, Step};
-use cluster::plan::RootPlace;
+use cluster::plan::{RootPlace, WipePolicy};
 use cluster::report::{Action, Health, Order};
 use cluster::swarm::{Reboot, RoleWish, SwarmFacts};
 use cluster::view::{NodeView, TimelineLine};
@@ -14,7 +14,7 @@ use cluster::{BootToken, Mac, NodeName};
 use netboot::dhcp::Profile;
 use serde::{Deserialize, Serialize};
 
-use crate::config::WipePolicy;
+use super::wishes::{LABEL, Wishes};
 
 /// How many boots of a node the timeline keeps.
 const BOOTS_KEPT: u64 = 5;
@@ -29,7 +29,7 @@ const BOOT_LIMIT_MS: u64 = 10 * 60 * 1_000;
 const REPEAT_MS: u64 = 250;
 
 /// What outlives the head's process.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Remembered {
     pub(crate) mac: Mac,
     pub(crate) name: NodeName,
@@ -47,6 +47,15 @@ pub(crate) struct Remembered {
     /// Which life the node's data is of, if it may be kept; a reboot that is ordered ends it.
     #[serde(default)]
     pub(crate) life: Option<LifeNumber>,
+    /// What is wished of it, by the configuration and by operators.
+    #[serde(default)]
+    pub(crate) wishes: Wishes,
+    /// What the configuration said of it when it was last read; `None` if it does not name it.
+    #[serde(default)]
+    pub(crate) applied: Option<Wishes>,
+    /// Whether an operator made it a node.
+    #[serde(default)]
+    pub(crate) approved: bool,
     /// Orders are numbered on through a restart of the head.
     pub(crate) next_order: u64,
 }
@@ -60,6 +69,7 @@ pub(crate) struct Node {
     pub(crate) user_data: Option<String>,
     pub(crate) wipe: Option<WipePolicy>,
     pub(crate) root: Option<RootPlace>,
+    /// The lines of this boot.
     pub(crate) timeline: Vec<TimelineLine>,
     pub(crate) latest: Option<(Phase, Step, String)>,
     pub(crate) facts: Option<SwarmFacts>,
@@ -76,7 +86,7 @@ pub(crate) struct Node {
     pub(crate) rest_until_ms: u64,
     /// The boot that the board's own firmware carries out, until the node speaks.
     pub(crate) firmware: Option<FirmwareBoot>,
-    /// The token of the next boot, which nobody was told yet.
+    /// The token of the next boot, until somebody uses it.
     pub(crate) reserve: Option<Reserve>,
 }
 
@@ -86,6 +96,9 @@ pub(crate) struct Reserve {
     pub(crate) token: BootToken,
     /// The keeper's turn that writes it.
     pub(crate) turn: u64,
+    /// Whether it was put into a plan: whoever asks for that again gets the same, as one whose first question was answered
+    /// late knows only one of the answers.
+    pub(crate) is_given: bool,
 }
 
 /// A boot without a card, from the first file that tells it from a look at the network to the node's first word.
@@ -119,6 +132,9 @@ impl Node {
             user_data_done: false,
             reboot: Reboot::No,
             life: None,
+            wishes: Wishes::new(),
+            applied: None,
+            approved: false,
             next_order: 1,
         };
         Self::remembered(kept)
@@ -188,6 +204,13 @@ impl Node {
         self.kept.token_hash = token_hash;
     }
 
+    /// Whether it has a label, `key=value`.
+    pub(crate) fn has_label(&self, label: &str) -> bool {
+        let mut labels =
+            self.kept.wishes.iter().filter_map(|(key, text)| Some((key.strip_prefix(LABEL)?, text)));
+        labels.any(|(key, text)| label == format!("{key}={text}"))
+    }
+
     /// Whether the boot has not come to its kernel yet.
     fn is_young(&self) -> bool {
         self.kept.boot > 0 && self.latest.as_ref().is_some_and(|(phase, ..)| *phase <= Phase::Plan)
@@ -197,8 +220,8 @@ impl Node {
         self.kept.boot += 1;
         self.kept.boot_began_ms = Some(now_ms);
         self.latest = None;
-        let oldest = self.oldest_boot();
-        self.timeline.retain(|line| line.boot >= oldest);
+        // Those of earlier boots are in the store alone.
+        self.timeline.clear();
     }
 
     /// Forgets the last life: its token, what it said and what it was told.
@@ -282,6 +305,7 @@ impl Node {
             last_seen_ms: (self.heard_ms > 0).then_some(self.heard_ms),
             detail,
             health: self.health.clone(),
+            labels: self.labels(),
         }
     }
 }

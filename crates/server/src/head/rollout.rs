@@ -27,12 +27,20 @@ impl State {
                     .to_owned(),
             );
         }
+        if let Some(label) = wish.label.as_ref().filter(|label| !label.contains('=')) {
+            return Err(format!("{label:?} is no label: write key=value"));
+        }
         if let Some(unknown) = wish.nodes.iter().find(|name| self.named(name.as_str()).is_none()) {
             return Err(format!("there is no node {unknown}: `fledermaus node list` shows all"));
         }
-        let nodes = self.in_order(&wish.nodes);
+        let nodes = self.in_order(wish);
         if nodes.is_empty() {
-            return Err("no node has booted yet: there is nothing to roll out to".to_owned());
+            return Err(match &wish.label {
+                Some(label) => {
+                    format!("no node that has booted has the label {label}: `fledermaus node label` sets one")
+                }
+                None => "no node has booted yet: there is nothing to roll out to".to_owned(),
+            });
         }
         self.rollout = Some(Rollout::new(nodes, u64::from(wish.pause_secs) * 1_000));
         self.keep_rollout();
@@ -64,10 +72,13 @@ impl State {
     }
 
     /// Workers first, the leader last: so that the managers change as little as can be. All nodes that ever booted if
-    /// none is named.
-    fn in_order(&self, wanted: &[NodeName]) -> Vec<NodeName> {
+    /// none is named; of these, those with the label.
+    fn in_order(&self, wish: &RolloutWish) -> Vec<NodeName> {
+        let wanted = &wish.nodes;
         let is_wanted = |node: &&Node| {
-            if wanted.is_empty() { node.kept.boot > 0 } else { wanted.contains(&node.kept.name) }
+            let is_named =
+                if wanted.is_empty() { node.kept.boot > 0 } else { wanted.contains(&node.kept.name) };
+            is_named && wish.label.as_ref().is_none_or(|label| node.has_label(label))
         };
         let leader = self.council().and_then(|(_, facts)| facts.members.iter().find(|member| member.leader));
         let mut nodes: Vec<_> = self
@@ -103,9 +114,15 @@ impl State {
         };
         for ((name, now), (_, was)) in rollout.nodes.iter().zip(&before.0).filter(|(now, was)| now != was) {
             tracing::info!(node = %name, "rollout: {was:?} is now {now:?}");
+            self.tell_event(&format!("rollout: {name} {now}"));
         }
-        if let RolloutState::Stopped { reason } = &rollout.state {
-            tracing::warn!("the rollout stopped: {reason}");
+        match &rollout.state {
+            RolloutState::Running => {}
+            RolloutState::Stopped { reason } => {
+                tracing::warn!("the rollout stopped: {reason}");
+                self.tell_event(&format!("the rollout stopped: {reason}"));
+            }
+            RolloutState::Done => self.tell_event("the rollout is done"),
         }
         let changed = before != (rollout.nodes.clone(), rollout.state.clone());
         self.rollout = Some(rollout);

@@ -124,9 +124,12 @@ impl state::State {
             Action::DeployStack { name, compose: stack.compose.clone() }
         };
         tracing::info!(node = %node.kept.name, "order: {action:?}");
-        stack.order = Some((mac, node.order(action)));
+        let by = node.kept.name.clone();
+        stack.order = Some((mac, node.order(action.clone())));
         stack.cluster_id = cluster_id;
         self.writes.push(Write::Stack(stack.clone()));
+        let event = self.sentence(&by, &action);
+        self.tell_event(&event);
         self.remember(mac);
     }
 }

@@ -5,7 +5,11 @@ mod address;
 mod asked;
 mod bearer;
 mod boot;
+#[cfg(test)]
+mod crowd;
 mod firmware;
+mod index;
+pub(super) mod listed;
 #[cfg(test)]
 pub(super) mod tests;
 
@@ -15,16 +19,20 @@ use std::net::Ipv4Addr;
 use anyhow::Context;
 use cluster::phase::{Event, Step};
 use cluster::report::{Health, Orders, Report};
-use cluster::swarm::{ManagerFacts, Rollout, Swarm};
-use cluster::view::RivalView;
+use cluster::swarm::{Known, ManagerFacts, Rollout, Swarm};
+use cluster::view::{RivalView, WaitingView};
 use cluster::{BootToken, Mac, NodeName, Phase};
 use netboot::dhcp::{self, Leases};
 use netboot::dns::Zone;
 
 pub(super) use self::firmware::Served;
+use self::index::Index;
+use super::access::Keys;
 use super::keeper::Turns;
-use super::node::Node;
+use super::news::{Topic, Unheard};
+use super::node::{Node, Remembered};
 use super::stack::Stack;
+use super::wishes;
 use crate::artefacts::Image;
 use crate::config::{Resolved, Settings};
 use crate::store::{Memory, Write};
@@ -44,11 +52,16 @@ pub(super) struct State {
     image: Image,
     pub(super) nodes: BTreeMap<Mac, Node>,
     pub(super) swarm: Swarm,
+    /// What the store has of it.
+    pub(super) kept_swarm: Option<Known>,
+    /// The number of the newest event of the swarm.
+    pub(super) events: u64,
     pub(super) held: Vec<String>,
     pub(super) stacks: BTreeMap<String, Stack>,
     pub(super) rollout: Option<Rollout>,
     pub(super) writes: Vec<Write>,
     pub(super) turns: Turns,
+    index: Index,
     zone_changed: bool,
     /// What the leases' number was when the zone was last made ([`Leases::moves`]).
     moves: u64,
@@ -56,6 +69,12 @@ pub(super) struct State {
     pub(super) rivals: BTreeMap<Ipv4Addr, RivalView>,
     /// The nodes that the managers last saw Ready, with their roles.
     pub(super) ready: BTreeMap<Mac, &'static str>,
+    pub(super) keys: Keys,
+    /// The number of the newest version of any user data.
+    pub(super) versions: u64,
+    /// Machines that wait for approval.
+    pub(super) waiting: BTreeMap<Mac, WaitingView>,
+    pub(super) unheard: Unheard,
 }
 
 impl State {
@@ -64,10 +83,12 @@ impl State {
         settings: Settings,
         network: &Resolved,
         image: Image,
-        memory: Memory,
+        mut memory: Memory,
     ) -> anyhow::Result<Self> {
+        let keys = Keys::restore(&mut memory);
         let dhcp = dhcp::Server::new(settings.dhcp(network), Leases::restore(memory.leases));
         let known = memory.swarm.map(|object| serde_json::from_str(&object)).transpose();
+        let known: Option<Known> = known.context("reading the swarm that is remembered")?;
         let rollout = memory.rollout.map(|object| serde_json::from_str(&object)).transpose();
         let mut state = Self {
             now_ms: super::now_ms(),
@@ -75,45 +96,67 @@ impl State {
             prefix: network.prefix,
             image,
             nodes: memory.nodes.into_iter().map(|kept| (kept.mac, Node::remembered(kept))).collect(),
-            swarm: Swarm::new(known.context("reading the swarm that is remembered")?),
+            kept_swarm: known.clone(),
+            events: memory.events,
+            swarm: Swarm::new(known),
             held: Vec::new(),
             stacks: memory.stacks.into_iter().map(|stack| (stack.name.clone(), stack)).collect(),
             rollout: rollout.context("reading the rollout that is remembered")?,
             writes: Vec::new(),
             turns: Turns::default(),
+            index: Index::default(),
             zone_changed: false,
             moves: 0,
             rivals: BTreeMap::new(),
             ready: BTreeMap::new(),
+            keys,
+            versions: memory.versions,
+            waiting: BTreeMap::new(),
+            unheard: Unheard::default(),
             settings,
         };
-        for (mac, line) in memory.timelines {
+        for (mac, line) in memory.latest {
             let Some(node) = state.nodes.get_mut(&mac) else { continue };
             if line.boot == node.kept.boot {
-                node.latest = Some((line.phase, line.step, line.detail.clone()));
+                node.latest = Some((line.phase, line.step, line.detail));
             }
+        }
+        for (mac, line) in memory.timelines {
+            let Some(node) = state.nodes.get_mut(&mac) else { continue };
             node.timeline.push(line);
         }
+        let before: BTreeMap<Mac, Remembered> =
+            state.nodes.values().map(|node| (node.kept.mac, node.kept.clone())).collect();
         state.enrol_configured();
+        state.index = Index::of(state.nodes.values());
+        state.settle_names(&before);
         Ok(state)
     }
 
     /// The nodes that the configuration names, with what it says of them.
     fn enrol_configured(&mut self) {
+        for node in self.nodes.values_mut() {
+            node.heed();
+        }
         for settings in self.settings.nodes.clone() {
-            let (mac, name) = (settings.mac, settings.name);
-            let node = self.nodes.entry(mac).or_insert_with(|| Node::new(mac, name.clone()));
-            node.kept.name = name;
-            node.fixed = settings.address;
-            node.wish = settings.role;
-            node.user_data = settings.user_data;
-            node.wipe = settings.wipe;
-            node.root = settings.root;
+            let (mac, file) = (settings.mac, wishes::of(&settings));
+            let node = self.nodes.entry(mac).or_insert_with(|| Node::new(mac, settings.name));
+            let base = node.kept.applied.take().unwrap_or_default();
+            node.kept.wishes = wishes::merged(&node.kept.wishes, &base, &file);
+            node.kept.applied = Some(file);
+            node.heed();
         }
         let configured: BTreeSet<Mac> = self.settings.nodes.iter().map(|node| node.mac).collect();
         // A node that the configuration named once is one that enrolled by itself now, if it may.
         let may_stay = |mac: &Mac| configured.contains(mac) || self.settings.network.enrolment.welcomes(*mac);
-        self.nodes.retain(|mac, _| may_stay(mac));
+        self.nodes.retain(|mac, node| node.kept.approved || may_stay(mac));
+        for node in self.nodes.values_mut().filter(|node| !configured.contains(&node.kept.mac)) {
+            if let Some(base) = node.kept.applied.take() {
+                node.kept.wishes = wishes::merged(&node.kept.wishes, &base, &wishes::Wishes::new());
+                node.heed();
+            }
+        }
+        self.free_names();
         // A name that the configuration gives is taken from the machine that had it.
         let named = |name: &NodeName| self.settings.nodes.iter().any(|node| node.name == *name);
         let others = self.nodes.iter().filter(|(mac, _)| !configured.contains(mac));
@@ -124,12 +167,28 @@ impl State {
             if let Some(node) = self.nodes.get_mut(&mac) {
                 node.kept.name = name;
             }
-            self.remember(mac);
+        }
+    }
+
+    /// A head that starts owes nobody an old name. What the configuration changed is remembered.
+    fn settle_names(&mut self, before: &BTreeMap<Mac, Remembered>) {
+        for mac in self.nodes.keys().copied().collect::<Vec<_>>() {
+            self.take_name(mac);
+            if self.nodes.get(&mac).map(|node| &node.kept) != before.get(&mac) {
+                self.remember(mac);
+            }
         }
     }
 
     /// What has to be on disk before anybody is answered.
     pub(super) fn take_writes(&mut self) -> Vec<Write> {
+        for write in &self.writes {
+            match write {
+                Write::Rollout(_) => self.unheard.topic(Topic::Rollout),
+                Write::Stack(_) | Write::NoStack(_) => self.unheard.topic(Topic::Stacks),
+                _ => {}
+            }
+        }
         std::mem::take(&mut self.writes)
     }
 
@@ -175,19 +234,23 @@ impl State {
 
     /// Where a node is, or will be.
     pub(super) fn address(&self, node: &Node) -> Option<Ipv4Addr> {
-        node.fixed.or_else(|| self.dhcp.leases.of(node.kept.mac).map(|lease| lease.address))
+        // A node that runs keeps its address until it boots next, whatever is wished since.
+        self.dhcp.leases.of(node.kept.mac).map(|lease| lease.address).or(node.fixed)
     }
 
     /// Has what is kept of a node written.
     pub(super) fn remember(&mut self, mac: Mac) {
         if let Some(node) = self.nodes.get(&mac) {
+            self.index.keep(&node.kept);
             self.writes.push(Write::Node(Box::new(node.kept.clone())));
+            self.unheard.node(mac);
         }
     }
 
     /// Adds a line to a node's timeline.
     pub(super) fn note(&mut self, mac: Mac, at_ms: u64, phase: Phase, step: Step, detail: String) {
         let Some(node) = self.nodes.get_mut(&mac) else { return };
+        self.unheard.node(mac);
         if let Some(line) = node.note(at_ms, phase, step, detail) {
             tracing::info!(node = %node.kept.name, "{} {}", line.phase, describe(line.step, &line.detail));
             self.writes.push(Write::Line(mac, line));
@@ -209,6 +272,7 @@ impl State {
         node.answering = report.answering.into_iter().take(ManagerFacts::PORTS_LIMIT).collect();
         if let Some(health) = report.health {
             node.health = Some(harmless_health(health));
+            self.unheard.node(mac);
         }
         for outcome in report.outcomes {
             self.outcome(mac, outcome);

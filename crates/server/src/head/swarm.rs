@@ -1,11 +1,14 @@
 //! The swarm's part of the state: facts to `cluster::swarm`, its decisions to orders, stacks to a manager.
 
+mod events;
+
 use cluster::phase::Step;
 use cluster::report::{Action, Outcome};
 use cluster::swarm::{LocalState, ManagerFacts, Member, NodeState, Reboot, View};
 use cluster::view::SwarmView;
 use cluster::{Mac, NodeName, Phase};
 
+use super::news::Topic;
 use super::node::Node;
 use super::state::State;
 use crate::store::Write;
@@ -20,7 +23,6 @@ const SERVING_LIMIT_MS: u64 = 60_000;
 impl State {
     /// Looks at the whole swarm and gives the orders that follow.
     pub(super) fn tend_swarm(&mut self) {
-        let before = self.swarm.known().cloned();
         let decisions = self.swarm.decide(&self.swarm_facts(), self.now_ms);
         for (name, action) in decisions.orders {
             self.order(&name, action);
@@ -28,17 +30,38 @@ impl State {
         for reason in &decisions.held {
             if !self.held.contains(reason) {
                 tracing::info!("held: {reason}");
+                self.tell_event(&format!("held: {reason}"));
             }
         }
-        self.held = decisions.held;
-        if let Some(known) = self.swarm.known().filter(|known| before.as_ref() != Some(known))
-            && let Ok(object) = serde_json::to_string(known)
-        {
-            self.writes.push(Write::Swarm(object));
+        if self.held != decisions.held {
+            self.unheard.topic(Topic::Swarm);
         }
+        self.held = decisions.held;
+        self.keep_swarm();
         self.note_ready();
         self.deploy_stacks();
         self.step_rollout();
+    }
+
+    /// Keeps what is known of the swarm, if that changed.
+    fn keep_swarm(&mut self) {
+        if self.kept_swarm.as_ref() != self.swarm.known()
+            && let Some(known) = self.swarm.known()
+            && let Ok(object) = serde_json::to_string(known)
+        {
+            self.kept_swarm = Some(known.clone());
+            self.writes.push(Write::Swarm(object));
+        }
+    }
+
+    /// A node never comes back: its entry is to go, and the join tokens that it knew.
+    pub(super) fn bid_farewell(&mut self, name: NodeName) {
+        if self.swarm.known().is_none() {
+            return;
+        }
+        self.tell_event(&format!("{name} is forgotten: its entry and the join tokens that it knew go"));
+        self.swarm.forget(name);
+        self.tend_swarm();
     }
 
     fn swarm_facts(&self) -> View {
@@ -60,6 +83,8 @@ impl State {
 
     fn order(&mut self, name: &NodeName, action: Action) {
         let now_ms = self.now_ms;
+        let event = self.sentence(name, &action);
+        self.tell_event(&event);
         let Some(node) = self.nodes.values_mut().find(|node| node.kept.name == *name) else { return };
         tracing::info!(node = %name, "order: {action:?}");
         if action == Action::Reboot {
@@ -78,6 +103,9 @@ impl State {
             return;
         }
         let order = node.orders.remove(place);
+        if order.action == Action::RotateTokens && outcome.error.is_none() {
+            self.swarm.rotated();
+        }
         if outcome.error.is_some() {
             node.rest_until_ms = self.now_ms + REST_MS;
             if order.action == Action::Reboot {
@@ -87,7 +115,12 @@ impl State {
         }
         match &outcome.error {
             None => tracing::info!(node = %node.kept.name, "order {:?} done", order.action),
-            Some(error) => tracing::warn!(node = %node.kept.name, "order {:?} failed: {error}", order.action),
+            Some(error) => {
+                tracing::warn!(node = %node.kept.name, "order {:?} failed: {error}", order.action);
+                let name = node.kept.name.clone();
+                let event = format!("{}: it failed: {error}", self.sentence(&name, &order.action));
+                self.tell_event(&event);
+            }
         }
         self.stack_outcome((mac, outcome.order), outcome.error);
     }
@@ -107,9 +140,12 @@ impl State {
         self.council()?.1.members.iter().find(|member| member.id == facts.node_id)
     }
 
-    /// Whether the managers see the node as Ready.
+    /// Whether the managers see the node as Ready. A new leader has to hear of every node first; what was Ready until then
+    /// is: else no name would lead anywhere for that second, and resolvers would remember it.
     pub(super) fn is_ready(&self, node: &Node) -> bool {
-        self.member(node).is_some_and(|member| member.ready && !member.drained)
+        let is_there =
+            |member: &Member| member.ready || (member.unheard && self.ready.contains_key(&node.kept.mac));
+        self.member(node).is_some_and(|member| is_there(member) && !member.drained)
     }
 
     /// The node's role in the swarm now.
@@ -127,6 +163,9 @@ impl State {
             let ready = self.nodes.values().filter(|node| self.is_ready(node));
             let ready = ready.map(|node| (node.kept.mac, self.role(node))).collect();
             if self.ready != ready {
+                let all = self.ready.keys().chain(ready.keys());
+                all.for_each(|mac| self.unheard.node(*mac));
+                self.unheard.topic(Topic::Swarm);
                 self.ready = ready;
                 self.zone_changes();
             }
@@ -203,3 +242,6 @@ impl State {
         SwarmView { cluster_id, members, in_rotation, held: self.held.clone() }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,6 +41,12 @@ pub(crate) type Told = BTreeMap<String, String>;
 pub(crate) fn furnish(network: &str) -> Room {
     let room = Room::furnish(&Furniture { nodes: &[NODE], network, ..Furniture::default() });
     become_machine(&room, "b8:27:eb:00:00:0b");
+    equip(&room);
+    room
+}
+
+/// Has clients of DHCP work in a room.
+pub(crate) fn equip(room: &Room) {
     // Clients leave their leases there, and the machine's own are none of ours.
     for folder in ["/var/lib/dhcp", "/var/lib/dhcpcd", "/run"] {
         fs::create_dir_all(folder).expect("a folder");
@@ -49,7 +55,6 @@ pub(crate) fn furnish(network: &str) -> Room {
     let script = room.folder().join("tell");
     fs::write(&script, SCRIPT).expect("a file");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("a program");
-    room
 }
 
 /// The client's card is another's.

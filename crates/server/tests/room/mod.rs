@@ -149,7 +149,7 @@ impl Room {
         };
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-            runtime.block_on(server::serve(options)).expect("serves");
+            runtime.block_on(server::serve(options, |_| ())).expect("serves");
         });
         wait("the head", || TcpStream::connect((HEAD, 53)).is_ok());
     }

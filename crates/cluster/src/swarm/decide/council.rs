@@ -1,6 +1,7 @@
 //! What is asked of the manager that answers: bury the dead, take out what is to reboot, fit the managers.
 
 use super::{Desk, NodeState, Reboot, RoleWish, is_live};
+use crate::NodeName;
 use crate::report::Action;
 use crate::swarm::{LocalState, ManagerFacts, Member, Service};
 
@@ -29,10 +30,12 @@ impl Council<'_, '_, '_> {
         self.desk.order(&self.authority.name, action);
     }
 
-    /// Removes the entries of lives that are over: the node is empty, or is there under another id.
-    pub(super) fn bury(&mut self) {
+    /// Removes the entries of lives that are over: the node is empty, is there under another id, or was forgotten.
+    pub(super) fn bury(&mut self, forgotten: &[NodeName]) {
         let dead = self.members.iter().find(|member| {
-            let Some(node) = self.desk.node(&member.hostname) else { return false };
+            let Some(node) = self.desk.node(&member.hostname) else {
+                return !member.ready && is_of(member, forgotten);
+            };
             let Some(facts) = &node.facts else { return false };
             let over = match facts.state {
                 LocalState::Inactive => !node.busy,
@@ -46,6 +49,17 @@ impl Council<'_, '_, '_> {
         let Some(dead) = dead else { return };
         let id = dead.id.clone();
         self.tell(if dead.manager { Action::Demote { id } } else { Action::Remove { id } });
+    }
+
+    /// Has the join tokens rotated once no entry of a forgotten node is left. Whether it was told.
+    pub(super) fn rotate_tokens(&mut self, forgotten: &[NodeName]) -> bool {
+        // A node of that name that is known is another board, which joins with the new ones.
+        let is_left =
+            |member: &&Member| is_of(member, forgotten) && self.desk.node(&member.hostname).is_none();
+        if forgotten.is_empty() || self.members.iter().any(|member| is_left(&member)) {
+            return false;
+        }
+        self.desk.order(&self.authority.name, Action::RotateTokens)
     }
 
     /// Takes the next node that is to be rebooted a step further; one at a time.
@@ -192,4 +206,9 @@ impl Council<'_, '_, '_> {
     fn may_manage(&self, member: &Member) -> bool {
         self.desk.node(&member.hostname).is_some_and(|node| node.wish != RoleWish::Worker)
     }
+}
+
+/// Whether an entry is of one of these nodes.
+fn is_of(member: &Member, names: &[NodeName]) -> bool {
+    names.iter().any(|name| name.as_str() == member.hostname)
 }

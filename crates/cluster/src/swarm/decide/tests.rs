@@ -47,6 +47,47 @@ fn of_two_managers_ordered_to_reboot_the_second_is_held_until_the_first_is_back(
     world.assert_whole(3);
 }
 
+/// Its entry goes, a manager's too, and nobody joins with what it knew.
+#[test]
+fn a_node_that_never_returns_is_forgotten_with_its_entry_and_its_tokens() {
+    let (mut world, mut swarm) = (World::new(4), Swarm::default());
+    world.settle(&mut swarm, 3);
+    let gone = world.machines.remove(0);
+    world.settle(&mut swarm, 3);
+    assert_eq!((world.entries.len(), world.rotations), (4, 0), "it may come back");
+    swarm.forget(gone.name.clone());
+    let kept = serde_json::to_string(swarm.known().expect("a swarm")).expect("written");
+    // The head may start anew at any time.
+    let mut swarm = Swarm::new(serde_json::from_str(&kept).expect("read"));
+    while world.rotations == 0 {
+        world.turn(&mut swarm, 3, None);
+        world.act_all();
+        world.come_up();
+    }
+    swarm.rotated();
+    world.settle(&mut swarm, 3);
+    world.assert_whole(3);
+    assert_eq!(world.rotations, 1);
+    assert!(swarm.known().is_some_and(|known| known.forgotten.is_empty()));
+}
+
+/// Two of three managers are lost for ever, one of them forgotten: the swarm begins anew.
+#[test]
+fn a_forgotten_manager_does_not_count_for_the_quorum_that_is_waited_for() {
+    let (mut world, mut swarm) = (World::new(3), Swarm::default());
+    world.settle(&mut swarm, 3);
+    let before = swarm.known().cloned().expect("a swarm");
+    let gone = world.machines.remove(0);
+    world.wipe(1);
+    world.come_up();
+    world.settle(&mut swarm, 3);
+    assert_eq!(swarm.known().expect("a swarm").cluster_id, before.cluster_id, "the first may come back");
+    swarm.forget(gone.name.clone());
+    world.settle(&mut swarm, 3);
+    assert_ne!(swarm.known().expect("a swarm").cluster_id, before.cluster_id);
+    world.assert_whole(3);
+}
+
 #[test]
 fn a_drained_node_stays_until_its_tasks_run_elsewhere_but_not_for_ever() {
     let (mut world, mut swarm) = (World::new(3), Swarm::default());

@@ -12,6 +12,7 @@ fn manager(swarm: &str) -> Report {
         id: "1".into(),
         hostname: "node1".into(),
         ready: true,
+        unheard: false,
         manager: true,
         reachable: true,
         leader: true,

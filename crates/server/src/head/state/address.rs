@@ -2,12 +2,15 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use cluster::view::RivalView;
+use cluster::view::{RivalView, WaitingView};
 use cluster::{Mac, NodeName};
 use netboot::dhcp::{Answer, Change, Kind, Lease, Profile, Request, Standing, Why};
 use netboot::tftp::Pace;
 
 use super::State;
+use crate::config::Enrolment;
+use crate::head::inventory::WAITING_LIMIT;
+use crate::head::news::Topic;
 use crate::store::Write;
 
 /// The most nodes that enrol by themselves; more are strangers, so that nobody fills the store.
@@ -78,6 +81,7 @@ impl State {
                  its own, or set `dhcp = \"proxy\"`"
             );
             self.rivals.insert(server, RivalView { server, mac, seen_ms: now_ms });
+            self.unheard.topic(Topic::Rivals);
         }
     }
 
@@ -124,7 +128,44 @@ impl State {
             // It gets its name when it enrols, with its first OFFER.
             return ask(&mut self.dhcp, Standing::Node { fixed: None, name: "" });
         }
+        self.note_waiting(mac);
         ask(&mut self.dhcp, Standing::Stranger)
+    }
+
+    /// A machine that may become a node once somebody approves it.
+    fn note_waiting(&mut self, mac: Mac) {
+        if self.settings.network.enrolment != Enrolment::Ask || !mac.is_raspberry_pi() {
+            return;
+        }
+        let now_ms = self.now_ms;
+        if let Some(known) = self.waiting.get_mut(&mac) {
+            known.seen_ms = now_ms;
+        } else if self.waiting.len() < WAITING_LIMIT {
+            tracing::info!("{mac} waits to become a node: `fledermaus node approve {mac}`");
+            self.waiting.insert(mac, WaitingView { mac, first_ms: now_ms, seen_ms: now_ms });
+            self.unheard.topic(Topic::Nodes);
+        }
+    }
+
+    /// Whether an address can be a node's own; or a sentence.
+    pub(in crate::head) fn check_address(&self, address: Ipv4Addr) -> Result<(), String> {
+        let settings = &self.dhcp.settings;
+        let Some(subnet) = settings.subnet_of(address) else {
+            return Err(format!("{address} is in none of the cluster's networks"));
+        };
+        if address == settings.server || Some(address) == subnet.router {
+            return Err(format!("{address} is the head's or the router's"));
+        }
+        if subnet.pool.contains(&address) {
+            let (first, last) = (subnet.pool.start(), subnet.pool.end());
+            return Err(format!("{address} is in the pool {first}-{last}: take one outside"));
+        }
+        Ok(())
+    }
+
+    /// A node is no more.
+    pub(in crate::head) fn forget_index(&mut self, mac: Mac) {
+        self.index.forget(mac);
     }
 
     pub(in crate::head) fn is_beside_another(&self) -> bool {
@@ -132,9 +173,9 @@ impl State {
     }
 
     /// Machines of different makers can have the same last three bytes.
-    pub(super) fn free_name(&self, mac: Mac) -> NodeName {
+    pub(in crate::head) fn free_name(&self, mac: Mac) -> NodeName {
         let short = NodeName::from_mac(mac);
-        if !self.nodes.values().any(|node| node.kept.name == short && node.kept.mac != mac) {
+        if self.index.named(&short).is_none_or(|other| other == mac) {
             return short;
         }
         format!("pi-{}", mac.to_string().replace(':', "")).parse().unwrap_or(short)

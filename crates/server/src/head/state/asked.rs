@@ -1,15 +1,22 @@
 //! What the head tells of its nodes: to the operator, and to a node of its user data.
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use cluster::BootToken;
-use cluster::swarm::RoleWish;
+use cluster::swarm::{LocalState, RoleWish};
 use cluster::view::{NodeDetail, NodeView};
 
 use super::State;
 use crate::head::UserData;
 use crate::head::node::Node;
 use crate::user_data::Facts;
+
+/// A node's role in the swarm now, as [`State::roles`] knows it.
+pub(super) fn role_in(roles: &HashMap<&str, &'static str>, node: &Node) -> &'static str {
+    let facts = node.facts.as_ref().filter(|facts| facts.state == LocalState::Active);
+    facts.and_then(|facts| roles.get(facts.node_id.as_str()).copied()).unwrap_or_default()
+}
 
 impl State {
     pub(in crate::head) fn user_data_of(&mut self, token: &BootToken, client: Ipv4Addr) -> Option<UserData> {
@@ -43,21 +50,40 @@ impl State {
     }
 
     pub(in crate::head) fn named(&self, name: &str) -> Option<&Node> {
-        self.nodes.values().find(|node| node.kept.name.as_str() == name)
+        let name = name.parse().ok()?;
+        self.nodes.get(&self.index.named(&name)?).filter(|node| node.kept.name == name)
     }
 
     pub(in crate::head) fn views(&self) -> Vec<NodeView> {
-        let mut views: Vec<NodeView> = self.nodes.values().map(|node| self.view(node)).collect();
+        let roles = self.roles();
+        let view = |node: &Node| node.view(self.address(node), role_in(&roles, node));
+        let mut views: Vec<NodeView> = self.nodes.values().map(view).collect();
         views.sort_by(|one, other| one.name.cmp(&other.name));
         views
     }
 
-    fn view(&self, node: &Node) -> NodeView {
+    /// One node as the operator sees it.
+    pub(in crate::head) fn view_of(&self, mac: cluster::Mac) -> Option<NodeView> {
+        self.nodes.get(&mac).map(|node| self.view(node))
+    }
+
+    /// The roles of the swarm's members, by their ids.
+    pub(super) fn roles(&self) -> HashMap<&str, &'static str> {
+        let members = self.council().map(|(_, facts)| facts.members.as_slice()).unwrap_or_default();
+        let role = |manager| if manager { "manager" } else { "worker" };
+        members.iter().map(|member| (member.id.as_str(), role(member.manager))).collect()
+    }
+
+    pub(super) fn view(&self, node: &Node) -> NodeView {
         node.view(self.address(node), self.role(node))
     }
 
     pub(in crate::head) fn detail(&self, name: &str) -> Option<NodeDetail> {
         let node = self.named(name)?;
-        Some(NodeDetail { node: self.view(node), timeline: node.timeline.clone() })
+        Some(NodeDetail {
+            node: self.view(node),
+            timeline: node.timeline.clone(),
+            wishes: node.kept.wishes.clone(),
+        })
     }
 }

@@ -14,13 +14,14 @@ impl State {
     /// ends the node's last life.
     pub(super) fn bearer(&mut self, token: &BootToken, client: Ipv4Addr) -> Option<Mac> {
         let hash = Some(hash(token));
+        let mac = self.index.bearer(&hash?)?;
         let known = |node: &&mut Node| node.kept.token_hash == hash || node.kept.offered_hash == hash;
-        let node = self.nodes.values_mut().find(known)?;
-        let mac = node.kept.mac;
+        let node = self.nodes.get_mut(&mac).filter(known)?;
         // A node that runs does not ask DHCP again: its address is its own until another machine gets it.
         if self.dhcp.leases.of(mac).is_none_or(|lease| lease.address != client) {
             return None;
         }
+        node.reserve = node.reserve.take().filter(|reserve| !reserve.is_given);
         if node.kept.offered_hash == hash {
             node.settle();
             self.remember(mac);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use cluster::life::{Life, LifeNumber};
 use cluster::phase::Step;
-use cluster::plan::{NodePlan, USER_DATA_PARAMETER, Wipe};
+use cluster::plan::{NodePlan, USER_DATA_PARAMETER, Wipe, WipePolicy};
 use cluster::{BootPlan, BootToken, Digest, Mac, Phase};
 use netboot::dhcp::Profile;
 use netboot::pxelinux::{self, Unwritable, Wanted};
@@ -13,21 +13,24 @@ use sha2::{Digest as _, Sha256};
 
 use super::State;
 use super::bearer::hash;
-use crate::config::WipePolicy;
 use crate::head::BootFile;
+use crate::head::news::Topic;
 use crate::head::node::{Node, Reserve};
 use crate::store::Write;
 use crate::user_data;
 
 impl State {
     /// A boot begins, if this is not one that goes on; a machine never seen is enrolled.
-    pub(super) fn begin_boot(&mut self, mac: Mac) {
+    pub(in crate::head) fn begin_boot(&mut self, mac: Mac) {
         if !self.nodes.contains_key(&mac) {
             let name = self.free_name(mac);
             self.nodes.insert(mac, Node::new(mac, name));
+            self.unheard.topic(Topic::Nodes);
         }
         let Some(node) = self.nodes.get_mut(&mac) else { return };
         if node.begin_boot(self.now_ms) {
+            self.take_name(mac);
+            let Some(node) = self.nodes.get(&mac) else { return };
             let oldest = node.oldest_boot();
             self.writes.push(Write::Trim(mac, oldest));
             self.note(mac, self.now_ms, Phase::Address, Step::Started, String::new());
@@ -58,7 +61,7 @@ impl State {
     /// The boot configuration with the boot's token.
     fn plan(&mut self, mac: Mac, client: Ipv4Addr) -> Option<BootFile> {
         self.begin_boot(mac);
-        let Reserve { token, turn } = self.take_reserve(mac)?;
+        let Reserve { token, turn, .. } = self.give_reserve(mac)?;
         let plan = self.boot_plan(mac, client, &token)?;
         let text = self.written(mac, pxelinux::render(&plan))?;
         let node = self.nodes.get_mut(&mac)?;
@@ -78,20 +81,28 @@ impl State {
     pub(super) fn reserve_token(&mut self, mac: Mac) {
         let (now_ms, turn) = (self.now_ms, self.turns.current());
         let Some(node) = self.nodes.get_mut(&mac) else { return };
-        if node.profile == Profile::System || node.reserve.is_some() || node.has_token_on_its_way(now_ms) {
+        if node.profile == Profile::System
+            || node.reserve.as_ref().is_some_and(|reserve| !reserve.is_given)
+            || node.has_token_on_its_way(now_ms)
+        {
             return;
         }
         let Some(token) = new_token() else { return };
         node.kept.offered_hash = Some(hash(&token));
-        node.reserve = Some(Reserve { token, turn });
+        node.reserve = Some(Reserve { token, turn, is_given: false });
         self.remember(mac);
     }
 
-    /// The reserved token, or a new one: the node asked again, or got its address from another server.
-    pub(super) fn take_reserve(&mut self, mac: Mac) -> Option<Reserve> {
+    /// The reserved token, or a new one: the node got its address from another server, or used its last token.
+    pub(super) fn give_reserve(&mut self, mac: Mac) -> Option<Reserve> {
         let turn = self.turns.current();
-        let reserved = self.nodes.get_mut(&mac)?.reserve.take();
-        reserved.or_else(|| Some(Reserve { token: new_token()?, turn }))
+        let reserve = &mut self.nodes.get_mut(&mac)?.reserve;
+        if reserve.is_none() {
+            *reserve = Some(Reserve { token: new_token()?, turn, is_given: true });
+        }
+        let reserve = reserve.as_mut()?;
+        reserve.is_given = true;
+        Some(reserve.clone())
     }
 
     /// What a node gets this time, with the token that opens it.

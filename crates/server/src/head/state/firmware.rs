@@ -81,11 +81,13 @@ impl State {
         if let Some(CommandLine { bytes, turn }) = under_way.command_line.clone() {
             return Some(BootFile { bytes, node: None, is_promise: !self.turns.is_written(turn) });
         }
-        let Reserve { token, turn } = self.take_reserve(mac)?;
+        let Reserve { token, turn, .. } = self.give_reserve(mac)?;
         let plan = self.boot_plan(mac, client, &token)?;
         let text = self.written(mac, firmware::command_line(&plan))?;
         let bytes: Arc<[u8]> = Arc::from(text.into_bytes());
         let node = self.nodes.get_mut(&mac)?;
+        // The text itself is kept for whoever asks again.
+        node.reserve = None;
         node.kept.offered_hash = Some(hash(&token));
         node.firmware.as_mut()?.command_line = Some(CommandLine { bytes: bytes.clone(), turn });
         self.note_plan(mac);

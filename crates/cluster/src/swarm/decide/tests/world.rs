@@ -24,6 +24,8 @@ pub(super) struct World {
     pub(super) entries: Vec<(u32, Member)>,
     pub(super) next_id: u32,
     pub(super) now_ms: u64,
+    /// How often the join tokens were rotated.
+    pub(super) rotations: usize,
     /// Whether a task of the service is starting.
     pub(super) starting: bool,
 }
@@ -113,6 +115,7 @@ impl World {
             id: id.clone(),
             hostname: self.machines[index].name.to_string(),
             ready: true,
+            unheard: false,
             manager,
             reachable: manager,
             leader: false,
@@ -147,6 +150,7 @@ impl World {
             Action::Demote { id } => self.demote(through, &id),
             Action::Drain { id } => self.change(through, &id, |member| member.drained = true),
             Action::Remove { id } => self.remove(through, &id),
+            Action::RotateTokens => self.rotations += usize::from(through.is_some()),
             _ => {}
         }
     }

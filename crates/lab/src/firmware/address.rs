@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use cluster::Mac;
 
-use super::super::client::Setback;
-use super::super::dhcp::{ACK, DISCOVER, Lease, OFFER, Post, REQUEST, Reply, frame, hear};
+use super::Setback;
+use crate::dhcp::{ACK, DISCOVER, Lease, OFFER, Post, REQUEST, Reply, frame, hear};
 
 /// The transaction of every Pi 3: 653460281 in all logs. Boards tell their answers apart by their address.
 const ROM_XID: u32 = 0x26f3_0339;

@@ -29,19 +29,19 @@ const FIRST_XID: u32 = 0x5700_0000;
 /// What the kernel keeps for all clients until we read it, in bytes.
 const BUFFER_BYTES: usize = 8 << 20;
 
-pub(super) const DISCOVER: u8 = 1;
-pub(super) const OFFER: u8 = 2;
-pub(super) const REQUEST: u8 = 3;
-pub(super) const ACK: u8 = 5;
+pub(crate) const DISCOVER: u8 = 1;
+pub(crate) const OFFER: u8 = 2;
+pub(crate) const REQUEST: u8 = 3;
+pub(crate) const ACK: u8 = 5;
 /// Option 43 as a Pi 3 wants it: discovery control, a prompt, and a menu with the one entry that it looks for.
 const PI_BOOT: &[u8] = b"\x06\x01\x03\x0a\x04\x00PXE\x09\x14\x00\x00\x11Raspberry Pi Boot\xff";
 
 /// An address, and where to boot from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Lease {
-    pub(super) address: Ipv4Addr,
+pub(crate) struct Lease {
+    pub(crate) address: Ipv4Addr,
     /// `siaddr`: where TFTP is.
-    pub(super) server: Ipv4Addr,
+    pub(crate) server: Ipv4Addr,
 }
 
 impl Lease {
@@ -50,25 +50,25 @@ impl Lease {
     ///
     /// # Errors
     /// `ip` says no.
-    pub(super) fn taken(self) -> Result<Self, String> {
+    pub(crate) fn taken(self) -> Result<Self, String> {
         let route = format!("route replace local {} dev lo\n", self.address);
         network::ip(&route).map(|()| self).map_err(|error| format!("taking an address: {error:#}"))
     }
 }
 
 /// The socket of all clients.
-pub(super) struct Post {
+pub(crate) struct Post {
     socket: UdpSocket,
     waiting: Arc<Mutex<HashMap<Mac, SyncSender<Reply>>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Reply {
+pub(crate) struct Reply {
     kind: u8,
-    pub(super) lease: Lease,
-    pub(super) server_id: [u8; 4],
+    pub(crate) lease: Lease,
+    pub(crate) server_id: [u8; 4],
     /// Whether option 43 says what the firmware of a Pi looks for.
-    pub(super) pi_boot: bool,
+    pub(crate) pi_boot: bool,
 }
 
 impl Post {
@@ -76,7 +76,7 @@ impl Post {
     ///
     /// # Errors
     /// The port cannot be had.
-    pub(super) fn open(interface: &str) -> anyhow::Result<Self> {
+    pub(crate) fn open(interface: &str) -> anyhow::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 68)).context("binding the clients' port 68")?;
         socket.set_broadcast(true)?;
         setsockopt(&socket.as_fd(), sockopt::BindToDevice, &interface.into())
@@ -103,7 +103,7 @@ impl Post {
     ///
     /// # Errors
     /// Nobody answered in time.
-    pub(super) fn lease(&self, number: u16, mac: Mac, lwip: bool, limit: Instant) -> Result<Lease, String> {
+    pub(crate) fn lease(&self, number: u16, mac: Mac, lwip: bool, limit: Instant) -> Result<Lease, String> {
         let xid = FIRST_XID + u32::from(number);
         let replies = self.listen(mac);
         let (mut wait, own) = if lwip { (LWIP_WAIT, LWIP_LIMIT) } else { (FIRST_WAIT, LEGACY_LIMIT) };
@@ -118,7 +118,7 @@ impl Post {
     }
 
     /// What is answered to a client from now on.
-    pub(super) fn listen(&self, mac: Mac) -> Receiver<Reply> {
+    pub(crate) fn listen(&self, mac: Mac) -> Receiver<Reply> {
         let (told, replies) = sync_channel(8);
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).insert(mac, told);
         replies
@@ -143,14 +143,14 @@ impl Post {
     ///
     /// # Errors
     /// The network is gone.
-    pub(super) fn send(&self, packet: &[u8]) -> Result<(), String> {
+    pub(crate) fn send(&self, packet: &[u8]) -> Result<(), String> {
         let sent = self.socket.send_to(packet, SocketAddrV4::new(Ipv4Addr::BROADCAST, 67));
         sent.map(drop).map_err(|error| format!("sending DHCP: {error}"))
     }
 }
 
 /// The next reply of that kind, if it comes in time.
-pub(super) fn hear(replies: &Receiver<Reply>, kind: u8, until: Instant) -> Option<Reply> {
+pub(crate) fn hear(replies: &Receiver<Reply>, kind: u8, until: Instant) -> Option<Reply> {
     loop {
         match replies.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Ok(reply) if reply.kind == kind => return Some(reply),
@@ -181,7 +181,7 @@ fn packet(kind: u8, xid: u32, mac: Mac, lwip: bool, offer: Option<&Reply>) -> Ve
 }
 
 /// A request with the given options, RFC 2131 figure 1.
-pub(super) fn frame(kind: u8, xid: u32, mac: Mac, options: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, xid: u32, mac: Mac, options: &[u8]) -> Vec<u8> {
     let mut packet = vec![0; 236];
     packet[..4].copy_from_slice(&[1, 1, 6, 0]);
     packet[4..8].copy_from_slice(&xid.to_be_bytes());

@@ -3,13 +3,14 @@
 //! How often its programs repeat a request is not documented; here a request is repeated each second and an ACK never,
 //! so that a server that does not repeat by itself is found out. On a Pi 3, a second without a block ends the file.
 
+use std::io::Write;
 use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
 use cluster::Digest;
 use sha2::{Digest as _, Sha256};
 
-use super::super::dhcp::Lease;
+use crate::dhcp::Lease;
 
 /// How long a request waits for its first answer before it is sent again, and an impatient program for a block.
 const REPEAT: Duration = Duration::from_secs(1);
@@ -58,11 +59,16 @@ pub(super) struct Fetched {
     pub(super) kept: Vec<u8>,
 }
 
-/// Fetches a file.
+/// Fetches a file into `sink`.
 ///
 /// # Errors
-/// The server refuses, is too slow, or does what the program does not bear.
-pub(super) fn fetch(lease: &Lease, path: &str, style: Style) -> Result<Fetched, String> {
+/// The server refuses, is too slow, or does what the program does not bear; or the sink is full.
+pub(super) fn fetch(
+    lease: &Lease,
+    path: &str,
+    style: Style,
+    sink: &mut dyn Write,
+) -> Result<Fetched, String> {
     let mut wire = Wire::ask(lease, path, style)?;
     let mut hash = Sha256::new();
     let (mut bytes, mut kept, mut last) = (0, Vec::new(), 0_u16);
@@ -77,6 +83,7 @@ pub(super) fn fetch(lease: &Lease, path: &str, style: Style) -> Result<Fetched, 
                 last = number;
                 bytes += data.len() as u64;
                 hash.update(data);
+                sink.write_all(data).map_err(|error| format!("keeping {}: {error}", name_of(path)))?;
                 if kept.len() < KEEP_LIMIT {
                     kept.extend_from_slice(data);
                 }

@@ -8,7 +8,10 @@ mod address;
 mod lockstep;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Instant;
 
 use cluster::manifest::Manifest;
@@ -16,16 +19,15 @@ use cluster::plan::NodePlan;
 use cluster::{Digest, Mac};
 
 use self::lockstep::{Fetched, Style};
-use super::client::Setback;
-use super::dhcp::{Lease, Post};
+use crate::dhcp::{Lease, Post};
 
 /// What the files of an image have to be: SHA-256 by the name that is asked for.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Sums(BTreeMap<String, Digest>);
+pub(crate) struct Sums(BTreeMap<String, Digest>);
 
 impl Sums {
     /// The sums of an image.
-    pub(super) fn new(manifest: &Manifest) -> Self {
+    pub(crate) fn new(manifest: &Manifest) -> Self {
         let firmware = manifest.firmware.iter().map(|artefact| (artefact.file.clone(), artefact.sha256));
         let mut all: BTreeMap<_, _> = firmware.collect();
         if !all.is_empty() {
@@ -36,8 +38,25 @@ impl Sums {
     }
 
     /// Whether a board without a card could boot the image.
-    pub(super) fn has_firmware(&self) -> bool {
+    pub(crate) fn has_firmware(&self) -> bool {
         !self.0.is_empty()
+    }
+}
+
+/// Why a boot ended too soon.
+#[derive(Debug)]
+pub(crate) enum Setback {
+    /// Because of this; the board starts over.
+    Again(String),
+    /// The ROM did not get what it asked for, because of this: it is silent until the board's power is cut.
+    Asleep(String),
+    /// The ROM was answered too soon: it is silent until the board's power is cut.
+    LockedUp,
+}
+
+impl From<String> for Setback {
+    fn from(why: String) -> Self {
+        Self::Again(why)
     }
 }
 
@@ -82,7 +101,7 @@ const PI_3: [Step; 21] = [
     Miss("armstub8.bin"),
     Kernel,
     Initramfs,
-    Fetch("bcm2837-rpi-3-b.dtb"),
+    Fetch(PI_3_DEVICE_TREE),
     Configuration,
     Miss("overlays/overlay_map.dtb"),
 ];
@@ -112,27 +131,39 @@ const PI_4: [Step; 21] = [
 ];
 
 /// What a board has once its kernel starts.
-pub(super) struct Started {
-    pub(super) address: Ipv4Addr,
-    pub(super) plan: NodePlan,
+pub(crate) struct Started {
+    pub(crate) address: Ipv4Addr,
+    pub(crate) plan: NodePlan,
+    /// The kernel's command line, of which the plan is a part.
+    pub(crate) command_line: String,
     /// What it fetched, in bytes.
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
 }
 
+/// The name of the device tree of a Pi 3B, as it is fetched.
+pub(crate) const PI_3_DEVICE_TREE: &str = "bcm2837-rpi-3-b.dtb";
+
 /// From the power of a Pi 3 to its kernel: the ROM, the `bootcode.bin` that it fetches, which asks DHCP anew, and start.elf.
+/// What it fetches lies in `shelf` then, if there is one, under the names that the manifest has for it.
 ///
 /// # Errors
 /// What went wrong, and whether the ROM will ever try again.
-pub(super) fn pi_3(post: &Post, mac: Mac, sums: &Sums, limit: Instant) -> Result<Started, Setback> {
+pub(crate) fn pi_3(
+    post: &Post,
+    mac: Mac,
+    sums: &Sums,
+    shelf: Option<&Path>,
+    limit: Instant,
+) -> Result<Started, Setback> {
     let rom = address::rom(post, mac, limit)?;
     // Whatever the ROM cannot fetch leaves it where a missing DHCP server does (raspberrypi/firmware#764).
-    let walk = Walk::new(rom, String::new(), lockstep::ROM, sums);
+    let walk = Walk::new(rom, String::new(), lockstep::ROM, sums, shelf);
     let bootcode = walk.fetch("bootcode.bin").map_err(Setback::Asleep)?;
     walk.miss("bootsig.bin").map_err(Setback::Asleep)?;
     let lease = address::bootcode(post, mac, limit)?;
     // Its serial number ends as its address does.
     let prefix = format!("89{:02x}{:02x}{:02x}/", mac.0[3], mac.0[4], mac.0[5]);
-    let mut walk = Walk::new(lease, prefix, lockstep::BOOTCODE, sums);
+    let mut walk = Walk::new(lease, prefix, lockstep::BOOTCODE, sums, shelf);
     walk.bytes = bootcode.bytes;
     walk.through(&PI_3)
 }
@@ -141,10 +172,10 @@ pub(super) fn pi_3(post: &Post, mac: Mac, sums: &Sums, limit: Instant) -> Result
 ///
 /// # Errors
 /// What went wrong. The EEPROM starts over for ever (`BOOT_ORDER=0xf2`).
-pub(super) fn pi_4(post: &Post, mac: Mac, sums: &Sums, limit: Instant) -> Result<Started, Setback> {
+pub(crate) fn pi_4(post: &Post, mac: Mac, sums: &Sums, limit: Instant) -> Result<Started, Setback> {
     let lease = address::eeprom(post, mac, limit)?;
     let prefix = format!("{:02x}{:02x}a55a/", mac.0[4], mac.0[5]);
-    Walk::new(lease, prefix, lockstep::EEPROM, sums).through(&PI_4)
+    Walk::new(lease, prefix, lockstep::EEPROM, sums, None).through(&PI_4)
 }
 
 /// One board on its way through its script.
@@ -153,6 +184,8 @@ struct Walk<'a> {
     prefix: String,
     style: Style,
     sums: &'a Sums,
+    /// Where files are kept, if they are.
+    shelf: Option<&'a Path>,
     bytes: u64,
     /// Where kernel and initramfs are, once `config.txt` was read.
     kernel: String,
@@ -160,12 +193,13 @@ struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    fn new(lease: Lease, prefix: String, style: Style, sums: &'a Sums) -> Self {
-        Self { lease, prefix, style, sums, bytes: 0, kernel: String::new(), initramfs: String::new() }
+    fn new(lease: Lease, prefix: String, style: Style, sums: &'a Sums, shelf: Option<&'a Path>) -> Self {
+        let (kernel, initramfs) = (String::new(), String::new());
+        Self { lease, prefix, style, sums, shelf, bytes: 0, kernel, initramfs }
     }
 
     fn through(mut self, script: &[Step]) -> Result<Started, Setback> {
-        let mut plan = None;
+        let mut command_line = None;
         for step in script {
             match *step {
                 Look(name) => lockstep::look(&self.lease, &self.path(name), self.style)?,
@@ -174,14 +208,15 @@ impl<'a> Walk<'a> {
                 Configuration => self.configure()?,
                 CommandLine => {
                     let text = String::from_utf8_lossy(&self.fetch("cmdline.txt")?.kept).into_owned();
-                    plan = Some(NodePlan::parse(text.trim_end()).map_err(|error| error.to_string())?);
+                    command_line = Some(text.trim_end().to_owned());
                 }
                 Kernel => self.bytes += self.fetch_as("kernel", &self.kernel)?.bytes,
                 Initramfs => self.bytes += self.fetch_as("initramfs", &self.initramfs)?.bytes,
             }
         }
-        let plan = plan.ok_or_else(|| "the script has no cmdline.txt".to_owned())?;
-        Ok(Started { address: self.lease.address, plan, bytes: self.bytes })
+        let command_line = command_line.ok_or_else(|| "the script has no cmdline.txt".to_owned())?;
+        let plan = NodePlan::parse(&command_line).map_err(|error| error.to_string())?;
+        Ok(Started { address: self.lease.address, plan, command_line, bytes: self.bytes })
     }
 
     fn configure(&mut self) -> Result<(), String> {
@@ -208,7 +243,13 @@ impl<'a> Walk<'a> {
 
     /// Fetches a file, which has to be the one that the manifest has under `sum`.
     fn fetch_as(&self, sum: &str, name: &str) -> Result<Fetched, String> {
-        let fetched = lockstep::fetch(&self.lease, &self.path(name), self.style)?;
+        let mut sink: Box<dyn Write> = match self.shelf {
+            Some(shelf) => {
+                Box::new(File::create(shelf.join(sum)).map_err(|error| format!("{sum}: {error}"))?)
+            }
+            None => Box::new(io::sink()),
+        };
+        let fetched = lockstep::fetch(&self.lease, &self.path(name), self.style, &mut sink)?;
         match self.sums.0.get(sum) {
             Some(expected) if *expected != fetched.sha256 => Err(format!("{sum} is not the image's")),
             _ => Ok(fetched),

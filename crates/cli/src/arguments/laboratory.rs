@@ -1,0 +1,227 @@
+//! `lab`: a virtual cluster.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use cluster::NodeName;
+use cluster::plan::{RootPlace, WipePolicy};
+use lab::Power;
+
+use super::LAB;
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  fledermaus lab up --nodes 3 --json                measure: seconds from power-on to a swarm of three
+  fledermaus lab up --keep                          leave it running; look with `fledermaus --lab node list`
+  fledermaus lab up --board pi3 --nodes 1           the same on the devices of a real Pi 3
+  fledermaus lab power node2 cut                    pull the plug of a node")]
+pub(crate) enum Lab {
+    /// Start a lab, wait for its swarm, say how long it took
+    Up(LabUp),
+    /// Say how a kept lab is
+    Status(LabName),
+    /// Print what a node printed on its serial console
+    Console {
+        #[command(flatten)]
+        lab: LabName,
+        /// The node's name
+        node: NodeName,
+        /// Go on printing until ^C
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Work the power switch of a node, or of the head
+    Power {
+        #[command(flatten)]
+        lab: LabName,
+        /// The node's name, or `head`
+        node: NodeName,
+        /// Pull the plug, plug it in, or press reset
+        #[arg(value_enum)]
+        power: Switch,
+    },
+    /// Have many software clients boot at once, as when the power comes back, and say how long it took
+    #[command(after_help = "Example:\n  fledermaus lab storm --clients 200 --profile mixed --head-late 40")]
+    Storm(LabStorm),
+    /// Stop a kept lab and remove it
+    Down(LabName),
+    /// Show everything: swarm, service, pages, seconds; then tear it down
+    Demo {
+        #[command(flatten)]
+        up: LabNodes,
+    },
+    /// Fetch a file by TFTP again and again, and print bytes and seconds: the load of `cargo xtask bench`
+    #[command(hide = true)]
+    Load(LabLoad),
+    /// The process that is an emulated Pi 3
+    #[command(hide = true)]
+    Pi3 {
+        /// The board's specification, JSON
+        board: String,
+    },
+    /// The lab's own processes
+    #[command(hide = true)]
+    Supervise {
+        /// Inside the lab's namespaces
+        #[arg(long)]
+        inside: bool,
+        /// The lab's specification, JSON
+        spec: String,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LabName {
+    /// The lab's name
+    #[arg(long = "name", value_name = "NAME", default_value = LAB)]
+    pub(crate) name: NodeName,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LabNodes {
+    /// How many nodes
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=i64::from(lab::network::NODES_LIMIT)))]
+    pub(crate) nodes: u8,
+    /// What the boards are
+    #[arg(long, value_enum, default_value_t = BoardKind::Virt)]
+    pub(crate) board: BoardKind,
+    /// How many cores each board has [default: 4 as a Pi, but not more than this machine has]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(1..=i64::from(lab::spec::CORES_LIMIT)))]
+    pub(crate) cores: Option<u8>,
+    /// How many of them are managers of the swarm: an odd number
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=7))]
+    pub(crate) managers: u8,
+    /// Where roots and data of the nodes lie: auto, card or ram
+    #[arg(long, value_name = "PLACE", default_value_t)]
+    pub(crate) root: RootPlace,
+    /// When the nodes' data is wiped: always or on-change
+    #[arg(long, value_name = "WHEN", default_value_t)]
+    pub(crate) wipe: WipePolicy,
+    /// The lab's name [default: lab, or demo for the demo]
+    #[arg(long = "name", value_name = "NAME")]
+    pub(crate) name: Option<NodeName>,
+    /// Directory of the image that the nodes boot [default: image in the cache directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) image: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LabUp {
+    #[command(flatten)]
+    pub(crate) lab: LabNodes,
+    /// Leave the lab running
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Give up after so many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub(crate) limit: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LabLoad {
+    /// The address of the first client; the next has the next
+    #[arg(long)]
+    pub(crate) first: std::net::Ipv4Addr,
+    /// The server
+    #[arg(long)]
+    pub(crate) server: std::net::Ipv4Addr,
+    /// The file
+    #[arg(long)]
+    pub(crate) path: String,
+    /// How many fetch at the same time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub(crate) clients: u16,
+    /// Window in blocks
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) window: u16,
+    /// How long they begin anew
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seconds: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LabStorm {
+    /// How many clients
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=i64::from(lab::storm::CLIENTS_LIMIT)))]
+    pub(crate) clients: u16,
+    /// The boot loader that they behave like
+    #[arg(long, value_enum, default_value_t = StormProfile::Mixed)]
+    pub(crate) profile: StormProfile,
+    /// Seconds over which they are powered on
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub(crate) spread: u64,
+    /// Seconds that the head comes later than the first client
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub(crate) head_late: u64,
+    /// Directory of the image that they fetch [default: image in the cache directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) image: Option<PathBuf>,
+}
+
+/// A kind of board.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum BoardKind {
+    /// QEMU's `virt` with real U-Boot: the fastest
+    Virt,
+    /// QEMU's `raspi3b`: the devices of a Pi 3. The lab plays its ROM; the image needs firmware
+    Pi3,
+}
+
+impl From<BoardKind> for lab::spec::Machine {
+    fn from(kind: BoardKind) -> Self {
+        match kind {
+            BoardKind::Virt => Self::Virt,
+            BoardKind::Pi3 => Self::Pi3,
+        }
+    }
+}
+
+/// A boot loader.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum StormProfile {
+    /// U-Boot's own network stack
+    Uboot,
+    /// U-Boot with lwIP
+    UbootLwip,
+    /// A Pi 3 without a card: its ROM, and what it loads
+    #[value(name = "pi3-rom")]
+    Pi3Rom,
+    /// A Pi 4 without a card: its EEPROM
+    #[value(name = "pi4-eeprom")]
+    Pi4Eeprom,
+    /// All by turns, as far as the image has firmware
+    Mixed,
+}
+
+impl From<StormProfile> for lab::storm::Profile {
+    fn from(profile: StormProfile) -> Self {
+        match profile {
+            StormProfile::Uboot => Self::Uboot,
+            StormProfile::UbootLwip => Self::UbootLwip,
+            StormProfile::Pi3Rom => Self::Pi3Rom,
+            StormProfile::Pi4Eeprom => Self::Pi4Eeprom,
+            StormProfile::Mixed => Self::Mixed,
+        }
+    }
+}
+
+/// A node's power switch.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Switch {
+    /// Pull the plug
+    Cut,
+    /// Plug it in
+    On,
+    /// Press the reset button
+    Reset,
+}
+
+impl From<Switch> for Power {
+    fn from(switch: Switch) -> Self {
+        match switch {
+            Switch::Cut => Self::Cut,
+            Switch::On => Self::On,
+            Switch::Reset => Self::Reset,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! `node`, `user-data`, `apply`, `export`: the inventory.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use cluster::{Mac, NodeName};
+
+/// What to do with the file.
+#[derive(Args, Debug)]
+pub(crate) struct Apply {
+    /// Only tell what would change
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// Where to write it.
+#[derive(Args, Debug)]
+pub(crate) struct Export {
+    /// Write it to this file [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  fledermaus node list --filter rack=north
+  fledermaus node set pi-01a2b3 address=10.78.0.21 role=manager
+  fledermaus node label pi-01a2b3 rack=north old-
+  fledermaus node rename pi-01a2b3 web1")]
+pub(crate) enum Node {
+    /// List nodes
+    List {
+        /// Only those with this in name, address or MAC; or a role, or a label as KEY=VALUE
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        filter: String,
+        /// Only those that are ready, booting, failed or unseen
+        #[arg(long, value_name = "STATE", value_parser = ["ready", "booting", "failed", "unseen"])]
+        state: Option<String>,
+    },
+    /// List machines that wait for approval (`enrolment = "ask"`)
+    Waiting,
+    /// Make a machine that waits, or is yet to come, a node
+    Approve {
+        /// Its hardware address
+        mac: Mac,
+    },
+    /// Give a node another name; one that runs takes it when it boots next
+    Rename {
+        /// The node's name
+        node: NodeName,
+        /// Its new name
+        name: NodeName,
+    },
+    /// Set what is wished of a node: address, role, user_data, wipe, root
+    Set {
+        /// The node's name
+        node: NodeName,
+        /// KEY=VALUE, or KEY- to take it back
+        #[arg(required = true)]
+        wishes: Vec<String>,
+    },
+    /// Set labels
+    Label {
+        /// The node's name
+        node: NodeName,
+        /// KEY=VALUE, or KEY- to take it back
+        #[arg(required = true)]
+        labels: Vec<String>,
+    },
+    /// Forget a node: its name, timeline and token
+    Forget {
+        /// The node's name
+        node: NodeName,
+    },
+    /// Show one node and where the seconds of its boot went
+    Show {
+        /// The node's name
+        node: NodeName,
+    },
+    /// Make a node new: it drains, reboots and comes back as a fresh installation
+    Reboot {
+        /// The node's name
+        node: NodeName,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Example:\n  fledermaus user-data edit node2 && fledermaus node reboot node2")]
+pub(crate) enum UserData {
+    /// Change it in $EDITOR
+    Edit {
+        /// The node's name
+        node: NodeName,
+    },
+    /// Take it from a file, or from standard input
+    Set {
+        /// The node's name
+        node: NodeName,
+        /// The file; `-` is standard input
+        file: PathBuf,
+    },
+    /// Print the template
+    Show {
+        /// The node's name
+        node: NodeName,
+    },
+    /// List its versions
+    History {
+        /// The node's name
+        node: NodeName,
+    },
+    /// Show what changed since a version
+    Diff {
+        /// The node's name
+        node: NodeName,
+        /// The version's number
+        version: u64,
+    },
+    /// Set a version anew
+    Rollback {
+        /// The node's name
+        node: NodeName,
+        /// The version's number
+        version: u64,
+    },
+    /// Print what the node would get
+    Render {
+        /// The node's name
+        node: NodeName,
+    },
+}

@@ -1,0 +1,89 @@
+//! What the tests share: a lab, the command line on its head, and what the head says.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use cluster::plan::{RootPlace, WipePolicy};
+use cluster::view::SwarmView;
+use lab::spec::Machine;
+use lab::{Lab, Place, Spec};
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_fledermaus");
+/// Two slow cores bring up three nodes in less than a third of this.
+pub(crate) const SWARM_LIMIT: Duration = Duration::from_secs(600);
+pub(crate) const PAGE_LIMIT: Duration = Duration::from_secs(180);
+
+pub(crate) fn image() -> PathBuf {
+    std::env::var_os("FLEDERMAUS_IMAGE").map(PathBuf::from).unwrap_or_else(|| {
+        let home = std::env::var_os("HOME").expect("a home");
+        PathBuf::from(home).join(".cache/fledermaus/image")
+    })
+}
+
+/// What a test wants of its lab.
+pub(crate) struct Wanted<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) machine: Machine,
+    pub(crate) nodes: u8,
+    pub(crate) managers: u8,
+    pub(crate) wipe: WipePolicy,
+    pub(crate) user_data: &'a str,
+}
+
+pub(crate) fn lab_up(wanted: &Wanted) -> Lab {
+    lab_up_with(wanted, image())
+}
+
+/// The same with another image.
+pub(crate) fn lab_up_with(wanted: &Wanted, image: PathBuf) -> Lab {
+    let base = std::env::temp_dir().join(format!("fledermaus-test-{}", std::process::id()));
+    let spec = Spec {
+        place: Place::new(&base, wanted.name.parse().unwrap()),
+        nodes: wanted.nodes,
+        machine: wanted.machine,
+        cores: lab::spec::default_cores(),
+        managers: wanted.managers,
+        root: RootPlace::default(),
+        wipe: wanted.wipe,
+        image,
+        program: PROGRAM.into(),
+        cards: "/var/tmp".into(),
+        user_data: wanted.user_data.to_owned(),
+    };
+    Lab::up(&spec).expect("a lab (`make image` makes its image)")
+}
+
+/// Runs the command line on the lab's head; it has to succeed.
+pub(crate) fn fledermaus(lab: &Lab, arguments: &[&str]) -> Output {
+    let output =
+        Command::new(PROGRAM).arg("--socket").arg(lab.head_socket()).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output
+}
+
+pub(crate) fn boots(lab: &Lab) -> Vec<u64> {
+    let mut nodes = lab.nodes().unwrap();
+    nodes.sort_by(|one, other| one.name.cmp(&other.name));
+    nodes.into_iter().map(|node| node.boot).collect()
+}
+
+pub(crate) fn swarm(lab: &Lab) -> SwarmView {
+    lab.client().get("/v1/swarm").unwrap()
+}
+
+/// The host names of the swarm's entries; a dead entry of a node would show as a second one.
+pub(crate) fn members(lab: &Lab) -> Vec<String> {
+    let mut members: Vec<_> = swarm(lab).members.into_iter().map(|member| member.hostname).collect();
+    members.sort();
+    members
+}
+
+pub(crate) fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+pub(crate) fn example(file: &str) -> String {
+    format!("{}/../../example/{file}", env!("CARGO_MANIFEST_DIR"))
+}

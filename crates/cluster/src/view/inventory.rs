@@ -1,0 +1,69 @@
+//! What is wished of nodes, who waits to become one, and what user data was before.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Mac;
+
+/// A machine that waits for approval, as `GET /v1/waiting` lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct WaitingView {
+    /// Its hardware address.
+    pub mac: Mac,
+    /// When it was first heard since the head started, milliseconds since 1970.
+    pub first_ms: u64,
+    /// When it was last heard, milliseconds since 1970.
+    pub seen_ms: u64,
+}
+
+/// Wishes for a node, as `PATCH /v1/nodes/{name}` takes them: keys as in `[[node]]`, labels as `label.NAME`; null takes one
+/// back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NodeSet {
+    /// The wishes.
+    pub set: BTreeMap<String, Option<String>>,
+}
+
+/// One wish that changed, or would.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct NodeChange {
+    /// The node.
+    pub node: String,
+    /// What of it.
+    pub key: String,
+    /// What it was; absent: nothing.
+    pub from: Option<String>,
+    /// What it is; absent: nothing.
+    pub to: Option<String>,
+}
+
+/// What `POST /v1/apply` did, or would do.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ApplyView {
+    /// What changed of nodes.
+    pub changes: Vec<NodeChange>,
+    /// The parts of the file that changed and are read only when the head starts.
+    pub restart: Vec<String>,
+}
+
+/// A version of a node's user data, as `GET /v1/user-data/{name}/history` lists it, newest first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct UserDataVersion {
+    /// Its number, rising.
+    pub version: u64,
+    /// When it was set, milliseconds since 1970.
+    pub at_ms: u64,
+    /// By whom; `file` if it was found so, changed by no operator.
+    pub who: String,
+    /// From where.
+    pub from: String,
+    /// Its length.
+    pub bytes: u64,
+}

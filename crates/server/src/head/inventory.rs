@@ -1,0 +1,287 @@
+//! Operators change the inventory: nodes are approved, named, set, labelled, forgotten; cluster.toml is applied anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use cluster::Mac;
+use cluster::view::{ApplyView, NodeChange, WaitingView};
+
+use super::Head;
+use super::access::Refusal;
+use super::news::Topic;
+use super::node::Node;
+use super::operator::no_node;
+use super::state::State;
+use super::wishes::{self, Wishes};
+use crate::access::Principal;
+use crate::config::{RESERVED_NAMES, Settings};
+use crate::store::Write;
+
+/// The most machines that wait for approval; who comes later is not noted.
+pub(super) const WAITING_LIMIT: usize = 256;
+
+impl Head {
+    /// Changes what is wished of a node; `None` takes a wish back.
+    pub(crate) async fn set_node(
+        &self,
+        who: Principal,
+        name: String,
+        set: BTreeMap<String, Option<String>>,
+    ) -> Result<Vec<NodeChange>, Refusal> {
+        self.change(move |state| state.set_node(&who, &name, &set)).await
+    }
+
+    /// Makes a machine a node that waits, or that is yet to come.
+    pub(crate) async fn approve(&self, who: Principal, mac: Mac) -> Result<(), Refusal> {
+        self.change(move |state| state.approve(&who, mac)).await
+    }
+
+    /// Forgets a node: its name, timeline and tokens.
+    pub(crate) async fn forget(&self, who: Principal, name: String) -> Result<(), Refusal> {
+        self.change(move |state| state.forget(&who, &name)).await
+    }
+
+    /// The machines that wait for approval.
+    pub(crate) async fn waiting(&self) -> Vec<WaitingView> {
+        self.ask(|state| state.waiting.values().cloned().collect()).await.unwrap_or_default()
+    }
+
+    /// Has all that a configuration says be so, or tells what would change.
+    pub(crate) async fn apply(
+        &self,
+        who: Principal,
+        settings: Settings,
+        dry_run: bool,
+    ) -> Result<ApplyView, Refusal> {
+        self.change(move |state| Ok(state.apply(&who, settings, dry_run))).await
+    }
+
+    /// Every node that is named or set, as tables of cluster.toml.
+    pub(crate) async fn export(&self) -> String {
+        self.ask(|state| state.export()).await.unwrap_or_default()
+    }
+}
+
+impl State {
+    pub(super) fn set_node(
+        &mut self,
+        who: &Principal,
+        name: &str,
+        set: &BTreeMap<String, Option<String>>,
+    ) -> Result<Vec<NodeChange>, Refusal> {
+        let node = self.named(name).ok_or_else(|| no_node(name))?;
+        let (mac, before) = (node.kept.mac, node.kept.wishes.clone());
+        let mut after = before.clone();
+        for (key, text) in set {
+            // A key that is taken back has to be one all the same.
+            wishes::check(key, text.as_deref().or(before.get(key).map(String::as_str)).unwrap_or("any"))
+                .or_else(|sentence| {
+                    if text.is_none() && wishes::KEYS.contains(&key.as_str()) {
+                        Ok(())
+                    } else {
+                        Err(sentence)
+                    }
+                })
+                .map_err(Refusal::Wrong)?;
+            match text {
+                Some(text) => drop(after.insert(key.clone(), text.clone())),
+                None => drop(after.remove(key)),
+            }
+        }
+        if wishes::too_many_labels(&after) {
+            return Err(Refusal::Wrong("a node has at most 32 labels".to_owned()));
+        }
+        self.check_free(mac, &after)?;
+        let changed = told(name, &before, &after);
+        for change in &changed {
+            let word = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+            let detail = format!("{}: {} → {}", change.key, word(&change.from), word(&change.to));
+            self.audit(who, "node-set", name, &detail);
+        }
+        self.wish(mac, after);
+        Ok(changed)
+    }
+
+    /// Whether name, address and file of these wishes are nobody else's and there.
+    fn check_free(&self, mac: Mac, wishes: &Wishes) -> Result<(), Refusal> {
+        let others = || self.nodes.values().filter(|node| node.kept.mac != mac);
+        if let Some(name) = wishes.get("name") {
+            let has =
+                |node: &&Node| node.kept.name.as_str() == name || node.kept.wishes.get("name") == Some(name);
+            if RESERVED_NAMES.contains(&name.as_str()) || others().any(|node| has(&node)) {
+                return Err(Refusal::Conflict(format!("the name {name} is taken: choose another")));
+            }
+        }
+        if let Some(address) = wishes.get("address").and_then(|text| text.parse::<Ipv4Addr>().ok()) {
+            if let Some(other) = others().find(|node| node.fixed == Some(address)) {
+                return Err(Refusal::Conflict(format!("{address} belongs to {}", other.kept.name)));
+            }
+            self.check_address(address).map_err(Refusal::Wrong)?;
+        }
+        if let Some(file) = wishes.get("user_data")
+            && !self.settings.user_data.directory.join(file).is_file()
+        {
+            let place = self.settings.user_data.directory.display();
+            return Err(Refusal::Wrong(format!(
+                "`user_data`: there is no {file} in {place}: write it first"
+            )));
+        }
+        Ok(())
+    }
+
+    fn wish(&mut self, mac: Mac, wishes: Wishes) {
+        let Some(node) = self.nodes.get_mut(&mac) else { return };
+        node.kept.wishes = wishes;
+        node.heed();
+        // Nobody knows it by its name yet.
+        if node.kept.boot == 0 {
+            self.take_name(mac);
+        }
+        self.remember(mac);
+        self.zone_changes();
+        self.tend_swarm();
+    }
+
+    /// A node gets the name that is wished, and its user data's file goes with it.
+    pub(super) fn take_name(&mut self, mac: Mac) {
+        let Some((name, old)) =
+            self.nodes.get(&mac).and_then(|node| Some((node.new_name()?, node.kept.name.clone())))
+        else {
+            return;
+        };
+        if self.named(name.as_str()).is_some() {
+            return;
+        }
+        let library = &self.settings.user_data;
+        let (from, to) = (library.own(&old), library.own(&name));
+        if from.is_file()
+            && !to.exists()
+            && let Err(error) = std::fs::rename(&from, &to)
+        {
+            tracing::error!("renaming {} to {}: {error}", from.display(), to.display());
+        }
+        if let Some(node) = self.nodes.get_mut(&mac) {
+            node.kept.name = name;
+        }
+        self.zone_changes();
+        self.unheard.topic(Topic::Nodes);
+    }
+
+    pub(super) fn approve(&mut self, who: &Principal, mac: Mac) -> Result<(), Refusal> {
+        if self.nodes.contains_key(&mac) {
+            return Err(Refusal::Conflict(format!("{mac} is a node already")));
+        }
+        let name = self.free_name(mac);
+        let mut node = Node::new(mac, name.clone());
+        node.kept.approved = true;
+        self.nodes.insert(mac, node);
+        self.waiting.remove(&mac);
+        self.remember(mac);
+        self.unheard.topic(Topic::Nodes);
+        self.audit(who, "node-approve", name.as_str(), &mac.to_string());
+        Ok(())
+    }
+
+    pub(super) fn forget(&mut self, who: &Principal, name: &str) -> Result<(), Refusal> {
+        let node = self.named(name).ok_or_else(|| no_node(name))?;
+        let mac = node.kept.mac;
+        if node.kept.applied.is_some() {
+            let text =
+                format!("{name} is named in cluster.toml: remove it there, and `fledermaus apply` first");
+            return Err(Refusal::Conflict(text));
+        }
+        if self.is_ready(node) {
+            let text =
+                format!("{name} is in the swarm: power it off, and try again when the swarm has noticed");
+            return Err(Refusal::Conflict(text));
+        }
+        let name_in_swarm = node.kept.name.clone();
+        self.nodes.remove(&mac);
+        self.forget_index(mac);
+        self.ready.remove(&mac);
+        self.writes.push(Write::NoNode(mac));
+        self.zone_changes();
+        self.unheard.topic(Topic::Nodes);
+        self.audit(who, "node-forget", name, &mac.to_string());
+        self.bid_farewell(name_in_swarm);
+        Ok(())
+    }
+
+    pub(super) fn apply(&mut self, who: &Principal, settings: Settings, dry_run: bool) -> ApplyView {
+        let mut view = ApplyView { changes: Vec::new(), restart: settings.differences(&self.settings) };
+        let mut next: BTreeMap<Mac, (Wishes, Option<Wishes>)> = BTreeMap::new();
+        for node in &settings.nodes {
+            let file = wishes::of(node);
+            let before = self.nodes.get(&node.mac).map(|node| node.kept.wishes.clone()).unwrap_or_default();
+            view.changes.extend(told(node.name.as_str(), &before, &file));
+            next.insert(node.mac, (file.clone(), Some(file)));
+        }
+        // Once in the file, and now not any more.
+        for node in self.nodes.values().filter(|node| !next.contains_key(&node.kept.mac)).collect::<Vec<_>>()
+        {
+            let Some(base) = &node.kept.applied else { continue };
+            let after = wishes::merged(&node.kept.wishes, base, &Wishes::new());
+            view.changes.extend(told(node.kept.name.as_str(), &node.kept.wishes, &after));
+            next.insert(node.kept.mac, (after, None));
+        }
+        if dry_run {
+            return view;
+        }
+        for (mac, (wished, applied)) in next {
+            let name =
+                wished.get("name").and_then(|name| name.parse().ok()).unwrap_or_else(|| self.free_name(mac));
+            let node = self.nodes.entry(mac).or_insert_with(|| Node::new(mac, name));
+            node.kept.applied = applied;
+            self.wish(mac, wished);
+        }
+        let Settings { boot, user_data, managers, nodes, .. } = settings;
+        self.settings = Settings { boot, user_data, managers, nodes, ..self.settings.clone() };
+        self.free_names();
+        self.unheard.topic(Topic::Nodes);
+        self.audit(who, "apply", "cluster.toml", &format!("{} changes", view.changes.len()));
+        view
+    }
+
+    /// A name and an address have one node: if two wish for it, the one that the file gives it to.
+    pub(super) fn free_names(&mut self) {
+        for key in ["name", "address"] {
+            let by_file = self.nodes.values().filter_map(|node| {
+                let own = node.kept.applied.as_ref()?.get(key)?;
+                (node.kept.wishes.get(key) == Some(own)).then(|| own.clone())
+            });
+            let given: BTreeSet<String> = by_file.collect();
+            let lost = self.nodes.values().filter(|node| {
+                let own = node.kept.applied.as_ref().and_then(|applied| applied.get(key));
+                node.kept.wishes.get(key).is_some_and(|text| given.contains(text) && own != Some(text))
+            });
+            for mac in lost.map(|node| node.kept.mac).collect::<Vec<_>>() {
+                let Some(node) = self.nodes.get_mut(&mac) else { continue };
+                node.kept.wishes.remove(key);
+                node.heed();
+                self.remember(mac);
+            }
+        }
+    }
+
+    pub(super) fn export(&self) -> String {
+        let mut nodes: Vec<&Node> = self.nodes.values().collect();
+        nodes
+            .retain(|node| node.kept.approved || node.kept.applied.is_some() || !node.kept.wishes.is_empty());
+        nodes.sort_by(|one, other| one.kept.name.cmp(&other.kept.name));
+        let table = |node: &Node| {
+            let mut wishes = node.kept.wishes.clone();
+            wishes.entry("name".to_owned()).or_insert_with(|| node.kept.name.to_string());
+            wishes::table(node.kept.mac, &wishes)
+        };
+        nodes.into_iter().map(table).collect::<Vec<_>>().join("\n")
+    }
+}
+
+fn told(node: &str, before: &Wishes, after: &Wishes) -> Vec<NodeChange> {
+    let change = |(key, from, to)| NodeChange { node: node.to_owned(), key, from, to };
+    wishes::changes(before, after).into_iter().map(change).collect()
+}
+
+#[cfg(test)]
+#[path = "inventory/tests.rs"]
+mod tests;

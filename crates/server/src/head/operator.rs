@@ -1,0 +1,249 @@
+//! What operators change, each with its line in the audit log: both are written in the same turn.
+
+use std::net::IpAddr;
+
+use cluster::Mac;
+use cluster::swarm::Rollout;
+use cluster::view::{
+    AccountView, AuditLine, NewToken, RolloutWish, SwarmEvent, TokenKind, TokenView, TokenWish,
+    UserDataVersion,
+};
+use tokio::sync::broadcast;
+
+use super::access::Refusal;
+use super::keeper::Wait;
+use super::news::News;
+use super::state::State;
+use super::{GOING_DOWN, Head, now_ms};
+use crate::access::{Account, Principal, Secret};
+use crate::store::Write;
+
+impl Head {
+    /// Makes a change that may be refused.
+    pub(super) async fn change<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        self.ask(change).await.unwrap_or_else(|| Err(Refusal::Conflict(GOING_DOWN.to_owned())))
+    }
+
+    /// Wants a node rebooted.
+    pub(crate) async fn reboot(&self, who: Principal, name: String) -> Result<(), Refusal> {
+        self.change(move |state| {
+            if !state.reboot(&name) {
+                return Err(no_node(&name));
+            }
+            state.audit(&who, "reboot", &name, "");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Begins a rollout.
+    pub(crate) async fn begin_rollout(&self, who: Principal, wish: RolloutWish) -> Result<Rollout, Refusal> {
+        self.change(move |state| {
+            let rollout = state.begin_rollout(&wish).map_err(Refusal::Conflict)?;
+            state.audit(&who, "rollout-begin", "", &format!("{} nodes", rollout.nodes.len()));
+            Ok(rollout)
+        })
+        .await
+    }
+
+    /// Resumes or stops the rollout.
+    pub(crate) async fn steer_rollout(&self, who: Principal, resume: bool) -> Result<Rollout, Refusal> {
+        self.change(move |state| {
+            let rollout = state.steer_rollout(resume).map_err(Refusal::Conflict)?;
+            state.audit(&who, if resume { "rollout-resume" } else { "rollout-stop" }, "", "");
+            Ok(rollout)
+        })
+        .await
+    }
+
+    /// Keeps a stack and has it deployed.
+    pub(crate) async fn put_stack(
+        &self,
+        who: Principal,
+        name: String,
+        compose: String,
+    ) -> Result<(), Refusal> {
+        self.change(move |state| {
+            state.audit(&who, "stack-deploy", &name, &format!("{} bytes", compose.len()));
+            state.put_stack(name, compose);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Has a stack removed.
+    pub(crate) async fn remove_stack(&self, who: Principal, name: String) -> Result<(), Refusal> {
+        self.change(move |state| {
+            if !state.remove_stack(&name) {
+                let text = format!("there is no stack {name:?}: `fledermaus stack list` shows all");
+                return Err(Refusal::NotThere(text));
+            }
+            state.audit(&who, "stack-remove", &name, "");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Keeps a version of a node's user data; before it what was found in its file, if nobody here wrote that.
+    pub(crate) async fn note_user_data(
+        &self,
+        who: Principal,
+        name: String,
+        found: Option<String>,
+        text: String,
+    ) -> Result<(), Refusal> {
+        let unreadable = |error: anyhow::Error| Refusal::Conflict(format!("reading the history: {error:#}"));
+        let mac = self.mac_of(name.clone()).await.ok_or_else(|| no_node(&name))?;
+        let newest =
+            self.archive.versions(mac).await.map_err(unreadable)?.first().map(|newest| newest.version);
+        let kept = match newest {
+            Some(version) => self.archive.version(mac, version).await.map_err(unreadable)?,
+            None => None,
+        };
+        let foreign = found.filter(|found| kept.as_ref() != Some(found));
+        self.change(move |state| {
+            state.named(&name).ok_or_else(|| no_node(&name))?;
+            if let Some(foreign) = foreign {
+                state.keep_version(mac, ("file", "file".to_owned()), foreign);
+            }
+            state.audit(&who, "user-data-set", &name, &format!("{} bytes", text.len()));
+            state.keep_version(mac, (&who.name, who.place()), text);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn mac_of(&self, name: String) -> Option<Mac> {
+        self.ask(move |state| state.named(&name).map(|node| node.kept.mac)).await.flatten()
+    }
+
+    /// The versions of a node's user data, newest first; `None` if there is no such node.
+    pub(crate) async fn user_data_history(
+        &self,
+        name: String,
+    ) -> anyhow::Result<Option<Vec<UserDataVersion>>> {
+        let Some(mac) = self.mac_of(name).await else { return Ok(None) };
+        self.archive.versions(mac).await.map(Some)
+    }
+
+    /// The text of one of them.
+    pub(crate) async fn user_data_version(
+        &self,
+        name: String,
+        version: u64,
+    ) -> anyhow::Result<Option<String>> {
+        let Some(mac) = self.mac_of(name).await else { return Ok(None) };
+        self.archive.version(mac, version).await
+    }
+
+    /// Who a secret belongs to. Waits for nothing: who was told of it was told after it was on disk.
+    pub(crate) async fn principal(&self, secret: String, kind: TokenKind, from: IpAddr) -> Option<Principal> {
+        self.put(move |state| (state.principal(&secret, kind, from), Wait::No)).await.flatten()
+    }
+
+    /// Makes a token.
+    pub(crate) async fn make_token(&self, who: Principal, wish: TokenWish) -> Result<NewToken, Refusal> {
+        self.change(move |state| state.make_token(&who, &wish)).await
+    }
+
+    /// Tokens, sessions and one-time logins.
+    pub(crate) async fn tokens(&self) -> Vec<TokenView> {
+        self.ask(|state| state.tokens()).await.unwrap_or_default()
+    }
+
+    /// Ends a token or session.
+    pub(crate) async fn revoke(&self, who: Principal, id: String) -> Result<(), Refusal> {
+        self.change(move |state| state.revoke(&who, &id)).await
+    }
+
+    /// Makes a one-time login, and says when it ends.
+    pub(crate) async fn make_login(&self, who: Principal) -> Result<(Secret, u64), Refusal> {
+        self.change(move |state| state.make_login(&who)).await
+    }
+
+    /// Whether nobody ever logged in or was given a token.
+    pub(crate) async fn is_unclaimed(&self) -> bool {
+        self.ask(|state| state.is_unclaimed()).await.unwrap_or(false)
+    }
+
+    /// Whether an address may try to log in.
+    pub(crate) async fn may_log_in(&self, from: IpAddr) -> bool {
+        self.put(move |state| (state.may_log_in(from), Wait::No)).await.unwrap_or(false)
+    }
+
+    /// Uses a one-time login.
+    pub(crate) async fn log_in_once(&self, login: String, from: IpAddr) -> Option<(TokenView, Secret)> {
+        self.ask(move |state| state.log_in_once(&login, from)).await.flatten()
+    }
+
+    /// What is kept of an account's password.
+    pub(crate) async fn password_of(&self, name: String) -> Option<String> {
+        self.put(move |state| (state.password_of(&name), Wait::No)).await.flatten()
+    }
+
+    /// Logs in who gave the right password.
+    pub(crate) async fn log_in_with_password(
+        &self,
+        name: String,
+        from: IpAddr,
+    ) -> Option<(TokenView, Secret)> {
+        self.ask(move |state| state.log_in_with_password(&name, from)).await.flatten()
+    }
+
+    /// All accounts.
+    pub(crate) async fn accounts(&self) -> Vec<AccountView> {
+        self.ask(|state| state.accounts()).await.unwrap_or_default()
+    }
+
+    /// Makes or changes an account.
+    pub(crate) async fn set_account(&self, who: Principal, mut account: Account) -> Result<(), Refusal> {
+        account.set_ms = now_ms();
+        self.change(move |state| state.set_account(&who, account)).await
+    }
+
+    /// Removes an account.
+    pub(crate) async fn remove_account(&self, who: Principal, name: String) -> Result<(), Refusal> {
+        self.change(move |state| state.remove_account(&who, &name)).await
+    }
+
+    /// The audit log before a line, newest first.
+    pub(crate) async fn audit(&self, before: Option<u64>, limit: u32) -> anyhow::Result<Vec<AuditLine>> {
+        self.archive.audit(before, limit).await
+    }
+
+    /// The swarm's events before one, newest first.
+    pub(crate) async fn swarm_events(
+        &self,
+        before: Option<u64>,
+        limit: u32,
+    ) -> anyhow::Result<Vec<SwarmEvent>> {
+        self.archive.events(before, limit).await
+    }
+
+    /// What changes from now on, as it is on disk.
+    pub(crate) fn news(&self) -> broadcast::Receiver<std::sync::Arc<News>> {
+        self.news.subscribe()
+    }
+}
+
+impl State {
+    fn keep_version(&mut self, mac: Mac, (who, from): (&str, String), text: String) {
+        self.versions += 1;
+        let version = UserDataVersion {
+            version: self.versions,
+            at_ms: self.now_ms,
+            who: who.to_owned(),
+            from,
+            bytes: text.len() as u64,
+        };
+        self.writes.push(Write::UserData(mac, Box::new((version, text))));
+    }
+}
+
+/// The sentence for a name that nobody has.
+pub(super) fn no_node(name: &str) -> Refusal {
+    Refusal::NotThere(format!("there is no node {name:?}: `fledermaus node list` shows all"))
+}

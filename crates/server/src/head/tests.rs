@@ -1,0 +1,84 @@
+//! A head that runs, for the tests of what speaks to it.
+
+use std::path::Path;
+
+use cluster::phase::Event;
+use cluster::report::Health;
+
+use super::*;
+use crate::config;
+
+/// A head with the nodes `node1` and `node2`, whose keeper runs until the test ends; and its directory.
+pub(crate) async fn head() -> (Head, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let head = head_in(folder.path()).await;
+    (head, folder)
+}
+
+/// The same with its state in this directory.
+pub(crate) async fn head_in(folder: &Path) -> Head {
+    let text = "[network]\ninterface = \"lo\"\naddress = \"127.0.0.1/24\"\n\
+                [[node]]\nname = \"node1\"\nmac = \"b8:27:eb:00:01:01\"\naddress = \"127.0.0.11\"\n\
+                [[node]]\nname = \"node2\"\nmac = \"b8:27:eb:00:01:02\"\naddress = \"127.0.0.12\"\n";
+    let file = folder.join("cluster.toml");
+    std::fs::write(&file, text).expect("written");
+    std::fs::create_dir_all(folder.join("user-data")).expect("a folder");
+    std::fs::write(folder.join("user-data/default.sh"), "#!/bin/sh\necho {{ node.name }}\n")
+        .expect("written");
+    let settings = config::parse(&file, text).expect("valid");
+    let network = settings.network.on("lo".to_owned(), (Ipv4Addr::new(127, 0, 0, 1), 24));
+    let store = Store::open(folder).await.expect("a store");
+    let image = state::tests::image();
+    let (head, keeper) = Head::new(settings, &network, image, store).await.expect("a head");
+    tokio::spawn(keeper.keep());
+    head
+}
+
+/// How many nodes of [`seed`] have booted.
+pub(crate) const BOOTED: usize = 2;
+
+/// Has both nodes boot: `node1` is further, and says these words of itself.
+pub(crate) async fn seed(head: &Head, words: &str) {
+    let words = words.to_owned();
+    head.ask(move |state| {
+        let other = Mac([0xb8, 0x27, 0xeb, 0, 1, 2]);
+        for (mac, address, phases) in
+            [(state::tests::MAC, state::tests::ADDRESS, 8), (other, Ipv4Addr::new(127, 0, 0, 12), 4)]
+        {
+            let token = state::tests::boot(state, mac, address);
+            for phase in [Phase::Kernel, Phase::Initramfs] {
+                state.now_ms += 900;
+                state.transferred(mac, phase, Step::Started);
+                state.now_ms += 1_800;
+                state.transferred(mac, phase, Step::Done);
+            }
+            let own = Phase::ALL.into_iter().filter(|phase| *phase >= Phase::Hardware).take(phases);
+            let mut events = Vec::new();
+            for (place, phase) in own.enumerate() {
+                let begin = 2_000 * place as u64;
+                let line = |uptime_ms, step| Event { uptime_ms, phase, step, detail: String::new() };
+                events.extend([line(begin, Step::Started), line(begin + 1_700, Step::Done)]);
+            }
+            if let Some(last) = events.last_mut().filter(|_| mac == state::tests::MAC) {
+                last.detail = words.clone();
+                last.step = Step::Failed;
+            }
+            let uptime_ms = 2_000 * phases as u64;
+            state.now_ms += uptime_ms;
+            let health = Health { model: words.clone(), temperature_mc: Some(48_300), ..Health::default() };
+            let report = Report { uptime_ms, events, health: Some(health), ..Report::default() };
+            state.report(&token, address, report).expect("its own token");
+        }
+    })
+    .await;
+}
+
+/// A node's timeline has one more line.
+pub(crate) async fn hostile_report(head: &Head, name: &str, words: &str) {
+    let (name, words) = (name.to_owned(), words.to_owned());
+    head.ask(move |state| {
+        let mac = state.named(&name).expect("a node").kept.mac;
+        state.note(mac, state.now_ms, Phase::System, Step::Started, words);
+    })
+    .await;
+}

@@ -1,0 +1,210 @@
+//! What is wished of each node: by `[[node]]` in cluster.toml, and by operators since.
+//!
+//! ```text
+//!   cluster.toml ──head starts──► what changed in the file since it was last read is wished   (three-way, key by key)
+//!                ──apply────────► all that the file says is wished                             (two-way, with a diff)
+//!   node set, page, API ────────► wished, kept in the store, written back by `export`
+//! ```
+//!
+//! A wish is a key and a text, so that file, diff, API and export speak of the same things. What a node runs with changes
+//! when it boots next (name, address, image policy); role and labels at once.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use cluster::plan::{RootPlace, WipePolicy};
+use cluster::swarm::RoleWish;
+use cluster::{Mac, NodeName};
+
+use super::node::Node;
+use crate::config::NodeSettings;
+
+/// Keys and texts.
+pub(crate) type Wishes = BTreeMap<String, String>;
+
+/// What can be wished beside labels.
+pub(crate) const KEYS: [&str; 6] = ["name", "address", "role", "user_data", "wipe", "root"];
+/// How a label's key begins.
+pub(crate) const LABEL: &str = "label.";
+/// The most labels of a node, and the longest key and value, in bytes.
+const LABELS_LIMIT: usize = 32;
+const LABEL_BYTES: usize = 63;
+
+/// What the configuration says of a node.
+pub(crate) fn of(settings: &NodeSettings) -> Wishes {
+    let mut wishes = Wishes::from([("name".to_owned(), settings.name.to_string())]);
+    let texts = [
+        ("address", settings.address.map(|address| address.to_string())),
+        ("role", (settings.role != RoleWish::Any).then(|| role_word(settings.role).to_owned())),
+        ("user_data", settings.user_data.clone()),
+        ("wipe", settings.wipe.map(|wipe| wipe.word().to_owned())),
+        ("root", settings.root.map(|root| root.word().to_owned())),
+    ];
+    wishes.extend(texts.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text?))));
+    wishes.extend(settings.labels.iter().map(|(key, text)| (format!("{LABEL}{key}"), text.clone())));
+    wishes
+}
+
+/// The keys that differ: key, before, after.
+pub(crate) fn changes(before: &Wishes, after: &Wishes) -> Vec<(String, Option<String>, Option<String>)> {
+    let keys: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let both = keys.into_iter().map(|key| (key.clone(), before.get(key).cloned(), after.get(key).cloned()));
+    both.filter(|(_, before, after)| before != after).collect()
+}
+
+/// What is wished once a file that said `base` says `file`: where the file changed, the file; elsewhere what was.
+pub(crate) fn merged(now: &Wishes, base: &Wishes, file: &Wishes) -> Wishes {
+    let mut merged = now.clone();
+    for (key, _, after) in changes(base, file) {
+        match after {
+            Some(text) => drop(merged.insert(key, text)),
+            None => drop(merged.remove(&key)),
+        }
+    }
+    merged
+}
+
+/// Whether a text fits its key, as far as that hangs on nothing else; or a sentence.
+pub(crate) fn check(key: &str, text: &str) -> Result<(), String> {
+    let wrong = |what: &str| Err(format!("`{key}`: `{}` {what}", text.chars().take(80).collect::<String>()));
+    match key {
+        "name" => text.parse::<NodeName>().map(drop).map_err(|error| error.to_string()),
+        "address" if text.parse::<Ipv4Addr>().is_err() => wrong("is no IPv4 address"),
+        "role" if role(text).is_none() => wrong("is none: write manager, worker or any"),
+        "user_data" if text.is_empty() || text.starts_with('.') || text.contains(['/', '\0', '\n', '\\']) => {
+            wrong("is no file name in the user data directory")
+        }
+        "wipe" if text.parse::<WipePolicy>().is_err() => wrong("is no policy: write always or on-change"),
+        "root" if text.parse::<RootPlace>().is_err() => wrong("is no place: write auto, card or ram"),
+        _ if KEYS.contains(&key) => Ok(()),
+        _ => match key.strip_prefix(LABEL) {
+            Some(label) if !is_label(label) => Err(format!(
+                "`{label}` cannot be a label: use 1 to {LABEL_BYTES} of a-z, 0-9, dash, dot and underscore"
+            )),
+            Some(_) if text.len() > LABEL_BYTES || text.chars().any(char::is_control) => {
+                wrong("cannot be a label's value: up to 63 printable bytes")
+            }
+            Some(_) => Ok(()),
+            None => Err(format!("`{key}` is no key here: write one of {} or label.NAME", KEYS.join(", "))),
+        },
+    }
+}
+
+/// Whether a word can name a label.
+pub(crate) fn is_label(word: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
+    (1..=LABEL_BYTES).contains(&word.len()) && word.bytes().all(letter)
+}
+
+/// Whether a node has too many labels.
+pub(crate) fn too_many_labels(wishes: &Wishes) -> bool {
+    wishes.keys().filter(|key| key.starts_with(LABEL)).count() > LABELS_LIMIT
+}
+
+fn role(text: &str) -> Option<RoleWish> {
+    [RoleWish::Manager, RoleWish::Worker, RoleWish::Any].into_iter().find(|role| role_word(*role) == text)
+}
+
+fn role_word(role: RoleWish) -> &'static str {
+    match role {
+        RoleWish::Manager => "manager",
+        RoleWish::Worker => "worker",
+        RoleWish::Any => "any",
+    }
+}
+
+impl Node {
+    /// Takes over what is wished; all but the name, which it has until it boots next.
+    pub(crate) fn heed(&mut self) {
+        let wishes = &self.kept.wishes;
+        let text = |key: &str| wishes.get(key).map(String::as_str);
+        self.fixed = text("address").and_then(|text| text.parse().ok());
+        self.wish = text("role").and_then(role).unwrap_or_default();
+        self.user_data = text("user_data").map(str::to_owned);
+        self.wipe = text("wipe").and_then(|word| word.parse().ok());
+        self.root = text("root").and_then(|text| text.parse().ok());
+    }
+
+    /// The name that is wished, if it is another.
+    pub(crate) fn new_name(&self) -> Option<NodeName> {
+        let wished = self.kept.wishes.get("name")?.parse().ok()?;
+        (wished != self.kept.name).then_some(wished)
+    }
+
+    /// Its labels.
+    pub(crate) fn labels(&self) -> BTreeMap<String, String> {
+        let label =
+            |(key, text): (&String, &String)| Some((key.strip_prefix(LABEL)?.to_owned(), text.clone()));
+        self.kept.wishes.iter().filter_map(label).collect()
+    }
+}
+
+/// A node as a table of cluster.toml.
+pub(crate) fn table(mac: Mac, wishes: &Wishes) -> String {
+    let quoted = |text: &str| format!("{text:?}");
+    let mut lines = vec!["[[node]]".to_owned()];
+    let name = wishes.get("name").map(|name| format!("name = {}", quoted(name)));
+    lines.extend(name);
+    lines.push(format!("mac = \"{mac}\""));
+    let others = KEYS.iter().filter(|key| **key != "name");
+    lines.extend(others.filter_map(|key| Some(format!("{key} = {}", quoted(wishes.get(*key)?)))));
+    let labels = wishes.iter().filter_map(|(key, text)| Some((key.strip_prefix(LABEL)?, text)));
+    let labels: Vec<String> =
+        labels.map(|(key, text)| format!("{} = {}", quoted(key), quoted(text))).collect();
+    if !labels.is_empty() {
+        lines.push(format!("labels = {{ {} }}", labels.join(", ")));
+    }
+    lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wishes(pairs: &[(&str, &str)]) -> Wishes {
+        pairs.iter().map(|(key, text)| ((*key).to_owned(), (*text).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_file_wins_where_it_changed_and_an_operator_where_it_did_not() {
+        let base = wishes(&[("name", "a"), ("role", "worker"), ("wipe", "always")]);
+        let now = wishes(&[("name", "a"), ("role", "manager"), ("root", "ram"), ("wipe", "on-change")]);
+        let file = wishes(&[("name", "a"), ("role", "worker"), ("address", "10.0.0.5")]);
+        let merged = merged(&now, &base, &file);
+        let expected =
+            wishes(&[("name", "a"), ("role", "manager"), ("root", "ram"), ("address", "10.0.0.5")]);
+        assert_eq!(
+            merged, expected,
+            "role and root are the operator's, wipe is gone from the file, address is new"
+        );
+    }
+
+    #[test]
+    fn what_does_not_fit_its_key_is_refused_with_what_would() {
+        for (key, text, sentence) in [
+            ("name", "A B", "cannot name a node"),
+            ("address", "10.0.0", "is no IPv4 address"),
+            ("role", "boss", "write manager, worker or any"),
+            ("user_data", "../shadow", "no file name in the user data directory"),
+            ("user_data", ".hidden", "no file name"),
+            ("wipe", "never", "write always or on-change"),
+            ("root", "nfs", "write auto, card or ram"),
+            ("colour", "red", "is no key here: write one of name, address"),
+            ("label.a b", "x", "cannot be a label"),
+            ("label.a", "\u{1b}[2J", "cannot be a label's value"),
+        ] {
+            assert!(check(key, text).expect_err(key).contains(sentence), "{key}={text}");
+        }
+        assert_eq!(check("label.rack", "north 3"), Ok(()));
+    }
+
+    #[test]
+    fn a_table_is_read_back_as_what_was_written() {
+        let mac = Mac([0xb8, 0x27, 0xeb, 0, 0, 1]);
+        let own =
+            wishes(&[("name", "web"), ("role", "worker"), ("label.a.b", "x \"y\" \\ é"), ("root", "ram")]);
+        let settings = crate::config::parse(std::path::Path::new("c"), &table(mac, &own)).expect("valid");
+        assert_eq!(of(&settings.nodes[0]), own);
+        assert_eq!(settings.nodes[0].mac, mac);
+    }
+}

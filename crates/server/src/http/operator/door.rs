@@ -1,0 +1,191 @@
+//! The operators' door over TLS: its certificate, its connections and their limits. Who may do what is the guard's.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::body::Body;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest, Sha256};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+
+use super::{Desk, Entrance, app, failure};
+use crate::access::{Secret, hex};
+use crate::config::OperatorDoor;
+
+/// The most connections at a time; who comes later waits in the kernel's queue.
+const CONNECTIONS_LIMIT: usize = 256;
+/// The most connections of one address: one client cannot have them all.
+const ADDRESS_LIMIT: usize = 32;
+/// How long a client may take for TLS, and for the head of a request.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request may take from its head to the head of the answer.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
+/// How long accepting pauses when the system has no more file descriptors or memory.
+const ERROR_PAUSE: Duration = Duration::from_millis(500);
+/// The files in the state directory.
+const CERTIFICATE: &str = "operator-certificate.pem";
+const KEY: &str = "operator-key.pem";
+
+/// A door that is bound.
+pub(crate) struct Door {
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    pub(crate) facts: DoorFacts,
+}
+
+/// What others have to know of it.
+#[derive(Clone, Debug)]
+pub(crate) struct DoorFacts {
+    /// Its address, without a slash at the end.
+    pub(crate) url: String,
+    /// SHA-256 of its certificate, in hex.
+    pub(crate) fingerprint: String,
+}
+
+impl DoorFacts {
+    /// The address that logs in. Browsers do not send what is behind the `#`, so that no log has it.
+    pub(crate) fn login_url(&self, secret: &Secret) -> String {
+        format!("{}/#login={}", self.url, secret.expose())
+    }
+}
+
+impl Door {
+    /// Binds the door, if the configuration has one.
+    ///
+    /// # Errors
+    /// The certificate cannot be read or made, or the port is taken.
+    pub(crate) async fn bind(
+        settings: &OperatorDoor,
+        state_dir: &Path,
+        own: Ipv4Addr,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(listen) = settings.listen else { return Ok(None) };
+        let listener = TcpListener::bind(listen).await.with_context(|| {
+            format!("serving operators on {listen}: free the port, or change `listen` in [operator] of cluster.toml")
+        })?;
+        let bound = listener.local_addr().context("asking for the operators' port")?;
+        let host = if bound.ip().is_unspecified() { IpAddr::V4(own) } else { bound.ip() };
+        let (config, fingerprint) = match &settings.certificate {
+            Some((certificate, key)) => read(certificate, key)?,
+            None => own_certificate(state_dir, host)?,
+        };
+        let url = format!("https://{}", SocketAddr::new(host, bound.port()));
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        Ok(Some(Self { listener, acceptor, facts: DoorFacts { url, fingerprint } }))
+    }
+
+    /// Serves until it is dropped.
+    pub(crate) async fn run(self, desk: Desk) -> ! {
+        let router = app(desk);
+        let free = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
+        // The places of each address that has some.
+        let mut places: HashMap<IpAddr, Arc<Semaphore>> = HashMap::new();
+        loop {
+            let place = free.clone().acquire_owned().await.expect("it is never closed");
+            match self.listener.accept().await {
+                Ok((stream, client)) => {
+                    places.retain(|_, places| places.available_permits() < ADDRESS_LIMIT);
+                    let address = client.ip().to_canonical();
+                    let own =
+                        places.entry(address).or_insert_with(|| Arc::new(Semaphore::new(ADDRESS_LIMIT)));
+                    let Ok(own) = own.clone().try_acquire_owned() else { continue };
+                    let (acceptor, router) = (self.acceptor.clone(), router.clone());
+                    tokio::spawn(serve(stream, address, acceptor, router, [place, own]));
+                }
+                Err(error) => {
+                    tracing::warn!("accepting an operator's connection: {error}");
+                    tokio::time::sleep(ERROR_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    client: IpAddr,
+    acceptor: TlsAcceptor,
+    router: axum::Router,
+    _places: [OwnedSemaphorePermit; 2],
+) {
+    let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(stream)).await else {
+        return tracing::debug!("{client} does not speak TLS");
+    };
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Entrance::Tls(client));
+        let answer = router.clone().oneshot(request.map(Body::new));
+        async move {
+            let late = || failure(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response();
+            let answer = timeout(REQUEST_PATIENCE, answer).await;
+            Ok::<_, Infallible>(
+                answer.map_or_else(|_| late(), |answer| answer.unwrap_or_else(|never| match never {})),
+            )
+        }
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    if let Err(error) = http.serve_connection(TokioIo::new(stream), answer).await {
+        tracing::debug!("an operator's connection from {client}: {error}");
+    }
+}
+
+/// A certificate of the head's own, made once.
+fn own_certificate(state_dir: &Path, host: IpAddr) -> anyhow::Result<(ServerConfig, String)> {
+    let [certificate, key] = [CERTIFICATE, KEY].map(|name| state_dir.join(name));
+    if !(certificate.is_file() && key.is_file()) {
+        let names = vec![host.to_string(), "localhost".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).context("making a certificate")?;
+        write_secret(&key, &made.signing_key.serialize_pem())?;
+        write_secret(&certificate, &made.cert.pem())?;
+    }
+    read(&certificate, &key)
+}
+
+fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let written = options.open(path).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    written.with_context(|| format!("writing {}", path.display()))
+}
+
+fn read(certificate: &Path, key: &Path) -> anyhow::Result<(ServerConfig, String)> {
+    let named = |path: &Path, what: &str| format!("reading the {what} {} of [operator]", path.display());
+    let chain: Vec<CertificateDer> = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect)
+        .with_context(|| named(certificate, "certificate"))?;
+    let first = chain.first().with_context(|| format!("{} holds no certificate", certificate.display()))?;
+    let fingerprint = hex(&Sha256::digest(first));
+    let private = PrivateKeyDer::from_pem_file(key).with_context(|| named(key, "key"))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .context("setting up TLS")?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .with_context(|| format!("the key {} and the certificate do not go together", key.display()))?;
+    Ok((config, fingerprint))
+}

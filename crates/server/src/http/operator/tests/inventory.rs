@@ -1,0 +1,63 @@
+//! The inventory through the API: wishes, cluster.toml and back, and user data with its history.
+
+use super::*;
+
+#[tokio::test]
+async fn a_wish_is_told_audited_exported_and_taken_back_by_the_file() {
+    let api = Api::new().await;
+    let token = api.token(Scope::Write).await;
+    let wish = json!({ "set": { "label.rack": "north", "role": "worker" } }).to_string();
+    let changed = api.with(&token, "PATCH /v1/nodes/node1", &wish).await;
+    assert_eq!(changed.json()[1], json!({ "node": "node1", "key": "role", "from": null, "to": "worker" }));
+    let found = api.with(&token, "GET /v1/node-list?q=rack%3Dnorth", "").await.json();
+    assert_eq!((&found["total"], &found["nodes"][0]["name"]), (&json!(1), &json!("node1")));
+    let exported = api.with(&token, "GET /v1/export", "").await.body;
+    assert!(exported.contains("role = \"worker\"\nlabels = { \"rack\" = \"north\" }\n"), "{exported}");
+    assert!(exported.starts_with("[network]\ninterface = \"lo\"\n"), "{exported}");
+    let dry = api.with(&token, "POST /v1/apply?dry_run=true", "").await.json();
+    assert_eq!(dry["changes"].as_array().map(Vec::len), Some(2), "{dry}");
+    assert_eq!(dry["restart"], json!([]));
+    assert_eq!(api.with(&token, "POST /v1/apply", "").await.json(), dry);
+    let clean = api.with(&token, "POST /v1/apply?dry_run=true", "").await.json();
+    assert_eq!(clean["changes"], json!([]));
+    let admin = api.token(Scope::Admin).await;
+    let lines = api.with(&admin, "GET /v1/audit?limit=4", "").await.json();
+    let actions: Vec<&str> =
+        lines.as_array().expect("lines").iter().filter_map(|line| line["action"].as_str()).collect();
+    assert_eq!(actions, ["token-create", "apply", "node-set", "node-set"]);
+    std::fs::write(&api.desk.source.file, "[network]\nadress = 3\n[[node]]\nname = \"A\"\n")
+        .expect("written");
+    let wrong = api.with(&token, "POST /v1/apply", "").await;
+    assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
+    assert!(wrong.body.contains("cluster.toml:2: `adress` is no key here"), "{}", wrong.body);
+}
+
+#[tokio::test]
+async fn user_data_has_a_history_and_goes_back() {
+    let api = Api::new().await;
+    let token = api.token(Scope::Write).await;
+    for text in ["#!/bin/sh\necho one\n", "#!/bin/sh\necho two\n"] {
+        assert_eq!(api.with(&token, "PUT /v1/user-data/node1", text).await.status, StatusCode::OK);
+    }
+    let history = async || api.with(&token, "GET /v1/user-data/node1/history", "").await.json();
+    let told = history().await;
+    let who: Vec<&str> =
+        told.as_array().expect("versions").iter().filter_map(|one| one["who"].as_str()).collect();
+    assert_eq!(who, ["write", "write", "file"], "the file that was found is the first");
+    let one = told[1]["version"].as_u64().expect("a number");
+    let diff = api.with(&token, &format!("GET /v1/user-data/node1/history/{one}/diff"), "").await.body;
+    assert_eq!(diff, "  #!/bin/sh\n- echo one\n+ echo two\n");
+    let back = api.with(&token, &format!("POST /v1/user-data/node1/history/{one}/restore"), "").await;
+    assert_eq!(back.status, StatusCode::OK);
+    assert_eq!(api.with(&token, "GET /v1/user-data/node1", "").await.body, "#!/bin/sh\necho one\n");
+    assert_eq!(history().await.as_array().map(Vec::len), Some(4), "going back is a version too");
+    for number in 0..60 {
+        let text = format!("#!/bin/sh\necho {number}\n");
+        assert_eq!(api.with(&token, "PUT /v1/user-data/node1", &text).await.status, StatusCode::OK);
+    }
+    assert_eq!(history().await.as_array().map(Vec::len), Some(50));
+    let other = api.with(&token, &format!("GET /v1/user-data/node2/history/{one}"), "").await;
+    assert_eq!(other.status, StatusCode::NOT_FOUND, "another node's");
+    let wrong = api.with(&token, "PUT /v1/user-data/node1", "{{ node.secret }}").await;
+    assert!(wrong.status == StatusCode::BAD_REQUEST && wrong.body.contains("line 1"), "{}", wrong.body);
+}

@@ -1,0 +1,175 @@
+//! The page in a real browser, with nodes that boot, and with one that would like to run a script in it.
+
+use std::net::SocketAddr;
+
+use super::super::page;
+use super::browser::Browser;
+use super::*;
+use crate::config::OperatorDoor;
+use crate::head::tests::{BOOTED, hostile_report, seed};
+
+/// What a node says of itself that no page may run.
+pub(super) const HOSTILE: &str =
+    "<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script>{{7*7}}";
+
+/// A door on this machine, a login for it, and its head.
+async fn open_door() -> (Head, String, tempfile::TempDir) {
+    let (head, folder) = head().await;
+    seed(&head, HOSTILE).await;
+    head.meet_rival(Ipv4Addr::new(10, 78, 0, 66), None).await;
+    let listen: SocketAddr = "127.0.0.1:0".parse().expect("an address");
+    let settings = OperatorDoor { listen: Some(listen), certificate: None };
+    let door =
+        Door::bind(&settings, folder.path(), Ipv4Addr::LOCALHOST).await.expect("bound").expect("a door");
+    let (secret, _) = head.make_login(Principal::of_socket(Some(0))).await.expect("a login");
+    let login = door.facts.login_url(&secret);
+    let desk = Desk::new(head.clone(), Some(door.facts.clone()), source(folder.path()));
+    tokio::spawn(door.run(desk));
+    (head, login, folder)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_logs_in_shows_what_happens_and_runs_nothing_that_a_node_said() {
+    let (head, login, folder) = open_door().await;
+    let user_data = folder.path().join("user-data/node1.sh");
+    let handle = tokio::runtime::Handle::current();
+    let visit = tokio::task::spawn_blocking(move || {
+        let mut browser = Browser::start();
+        browser.look((1280, 900), "dark");
+        browser.open(&login);
+        nodes(&mut browser, &head, &handle);
+        boots(&mut browser);
+        one_node(&mut browser, &user_data);
+        swarm_and_access(&mut browser);
+        on_a_phone_and_in_the_light(&mut browser);
+        assert_eq!(browser.value("window.hacked"), Value::Null, "a node's words ran");
+        assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
+    });
+    visit.await.expect("all was seen");
+}
+
+fn nodes(browser: &mut Browser, head: &Head, runtime: &tokio::runtime::Handle) {
+    browser.see("node1");
+    browser.see("Another DHCP server, 10.78.0.66, answers on this network");
+    assert_eq!(browser.value("location.hash"), "#/nodes", "the login is not in the address any more");
+    browser.wait("document.getElementById('live').className === 'on'");
+    browser.see(HOSTILE);
+    browser.picture("nodes-dark");
+    // News: nobody asks again within ten seconds.
+    let before = browser.value("performance.now()").as_f64().expect("a number");
+    runtime.block_on(hostile_report(head, "node2", "streamed 12 of 61 MB"));
+    browser.see("streamed 12 of 61 MB");
+    let took = browser.value("performance.now()").as_f64().expect("a number") - before;
+    assert!(took < 5_000.0, "seen after {took} ms");
+    browser.press("/");
+    browser.wait("document.activeElement.id === 'filter'");
+    for letter in ["n", "o", "d", "e", "2"] {
+        browser.press(letter);
+    }
+    browser.wait("document.querySelectorAll('tbody tr').length === 1");
+    browser.press("Escape");
+}
+
+fn boots(browser: &mut Browser) {
+    browser.press("b");
+    browser.see("Newest boots");
+    browser.wait(&format!("document.querySelectorAll('main .chart a').length === {BOOTED}"));
+    browser.wait("document.querySelectorAll('main .chart rect').length > 20");
+    browser.picture("boots-dark");
+    browser.value(
+        "document.querySelector('main .chart a').dispatchEvent(new MouseEvent('click', { bubbles: true }))",
+    );
+    browser.wait("location.hash.startsWith('#/node/')");
+}
+
+fn one_node(browser: &mut Browser, user_data: &std::path::Path) {
+    browser.value("location.hash = '#/node/node1'");
+    browser.see("Timeline");
+    browser.see(HOSTILE);
+    let write = |text: &str| {
+        let text = Value::from(text);
+        format!(
+            "(() => {{ const area = document.querySelector('textarea'); area.value = {text}; \
+             area.dispatchEvent(new Event('input')); }})()"
+        )
+    };
+    browser.wait("document.querySelector('pre').textContent.includes('echo node1')");
+    browser.value(&write("#!/bin/sh\necho {{ node.nmae }}\n"));
+    browser.see("line 2 of the user data");
+    assert_eq!(browser.value("document.querySelector('button.main').disabled"), true);
+    browser.value(&write("#!/bin/sh\necho '<b>' {{ node.address }}\n"));
+    browser.wait("document.querySelector('pre').textContent.includes(\"echo '<b>' 127.0.0.11\")");
+    browser.picture("node-dark");
+    browser.value("document.querySelector('button.main').click()");
+    browser.see("Saved: the node runs it when it boots next.");
+    browser.value("document.querySelector('details').open = true");
+    browser.see("admin (127.0.0.1)");
+    browser.value("[...document.querySelectorAll('details button')].at(-2).click()");
+    browser.see("+ echo '<b>' {{ node.address }}");
+    browser.picture("history-dark");
+    assert!(std::fs::read_to_string(user_data).expect("saved").contains("'<b>'"));
+}
+
+fn swarm_and_access(browser: &mut Browser) {
+    browser.press("Escape");
+    browser.value("document.activeElement.blur()");
+    browser.press("s");
+    browser.see("No swarm yet.");
+    browser.picture("swarm-dark");
+    browser.press("l");
+    browser.see("127.0.0.12");
+    browser.press("a");
+    browser.see("user-data-set");
+    browser.picture("access-dark");
+    browser.press("?");
+    browser.wait("document.getElementById('help').open");
+    browser.value("document.getElementById('help').close()");
+}
+
+fn on_a_phone_and_in_the_light(browser: &mut Browser) {
+    browser.look((390, 844), "light");
+    for (view, text) in
+        [("nodes", "node1"), ("boots", "Newest boots"), ("node/node1", "Timeline"), ("access", "Tokens")]
+    {
+        browser.value(&format!("location.hash = '#/{view}'"));
+        browser.see(text);
+        let wide = browser.value("document.documentElement.scrollWidth");
+        assert!(wide.as_u64().is_some_and(|wide| wide <= 390), "{view} is {wide} wide on a phone of 390");
+        browser.picture(&format!("{}-phone", view.replace('/', "-")));
+    }
+    browser.look((1280, 900), "light");
+    browser.value("location.hash = '#/nodes'");
+    browser.see("node1");
+    browser.picture("nodes-light");
+    browser.value("document.getElementById('leave').click()");
+    browser.see("Log in");
+    browser.picture("login-light");
+}
+
+#[tokio::test]
+async fn the_page_s_files_are_whole_and_run_nothing_but_themselves() {
+    let api = Api::new().await;
+    let names: Vec<&str> = page::FILES.iter().map(|(path, ..)| *path).collect();
+    for (path, _, content) in page::FILES {
+        let answer = api.ask(&format!("GET {path}"), &[], "").await;
+        assert_eq!((answer.status, answer.body.as_str()), (StatusCode::OK, content));
+        let policy = answer.headers["content-security-policy"].to_str().expect("text");
+        assert!(policy.contains("script-src 'self';") && !policy.contains("unsafe"), "{policy}");
+        for word in [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "style=",
+            "http://",
+            "onclick=",
+        ] {
+            let text = content.replace("http://www.w3.org/", "");
+            assert!(!text.contains(word), "{path} has {word}");
+        }
+        for import in content.split("from \"./").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(names.contains(&format!("/page/{import}").as_str()), "{path} wants {import}");
+        }
+    }
+}
