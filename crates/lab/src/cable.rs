@@ -18,10 +18,11 @@ const NETWORK: &str = "/proc/thread-self/ns/net";
 static LAB: OnceLock<File> = OnceLock::new();
 
 /// Moves the calling thread, and those that it starts from now on, from the lab's network to one of its own. `plug` is the
-/// name of the cable's other end, which is not yet in the bridge; `mac` the address of its own end.
+/// name of the cable's other end, which is not yet in the bridge; `mac` the address of its own end. An older cable of that
+/// name goes: the kernel takes its time to remove that of a process that was killed.
 ///
 /// # Errors
-/// The kernel does not allow it, or `plug` is taken.
+/// The kernel does not allow it.
 pub(crate) fn leave(plug: &str, mac: Option<Mac>) -> anyhow::Result<()> {
     let lab = File::open(NETWORK).context("finding the lab's network")?;
     unshare(CloneFlags::CLONE_NEWNET).context("making a network")?;
@@ -30,7 +31,12 @@ pub(crate) fn leave(plug: &str, mac: Option<Mac>) -> anyhow::Result<()> {
     let target = format!("/proc/{}/fd/{}", std::process::id(), own.as_raw_fd());
     let address = mac.map_or_else(String::new, |mac| format!("address {mac} "));
     let add = format!("link add {plug} type veth peer name {OWN} {address}netns {target}\n");
-    in_lab(move || ip(&add))?;
+    let remove = format!("link del {plug}\n");
+    in_lab(move || {
+        // There is none, most of the time.
+        let _ = ip(&remove);
+        ip(&add)
+    })?;
     ip(&format!("link set lo up\nlink set {OWN} up\n"))
 }
 
