@@ -9,7 +9,8 @@ use anyhow::Context;
 use cluster::NodeName;
 use cluster::plan::{RootPlace, WipePolicy};
 use cluster::view::{NodeDetail, NodeView};
-use lab::spec::Machine;
+use lab::control::{CardDeed, CardView, Slot};
+use lab::spec::{Machine, Throttle};
 use lab::{Place, Spec};
 use serde::Serialize;
 
@@ -17,7 +18,7 @@ use crate::arguments::{LAB, Lab, LabName, LabNodes, LabUp};
 use crate::progress::Watch;
 use crate::surroundings::Surroundings;
 use crate::timeline::Span;
-use crate::{demo, storm, table, timeline};
+use crate::{demo, storm, table, timeline, torture};
 
 /// How often a followed console is looked at.
 const FOLLOW_EVERY: Duration = Duration::from_millis(100);
@@ -49,9 +50,15 @@ pub(crate) fn run(command: &Lab, surroundings: &Surroundings, json: bool) -> any
         Lab::Demo { up } => demo::run(up, surroundings),
         Lab::Load(arguments) => storm::load(arguments),
         Lab::Storm(arguments) => storm::run(arguments, surroundings, json),
+        Lab::Torture(arguments) => torture::run(arguments, surroundings, json),
         Lab::Status(name) => status(&attach(name, surroundings)?, json),
         Lab::Console { lab, node, follow } => console(&attach(lab, surroundings)?, node, *follow),
         Lab::Power { lab, node, power } => attach(lab, surroundings)?.power(node.as_str(), (*power).into()),
+        Lab::Card { lab, node, deed } => {
+            let deed = deed.map_or(CardDeed::Look, CardDeed::from);
+            card(&attach(lab, surroundings)?.card(node.as_str(), deed)?, json)
+        }
+        Lab::Loss { lab, percent } => attach(lab, surroundings)?.lose(*percent),
         Lab::Down(name) => down(name, surroundings),
         Lab::Supervise { inside: false, spec } => lab::supervise::outside(spec),
         Lab::Pi3 { board } => lab::pi3::run(board),
@@ -72,7 +79,9 @@ pub(crate) fn start(
     let name = arguments.name.clone().map_or_else(|| name.parse(), Ok)?;
     let cores = arguments.cores.unwrap_or_else(lab::spec::default_cores);
     let empty = empty(name, arguments.image.as_deref(), surroundings)?;
-    lab::Lab::up(&Spec { nodes, machine: board.into(), cores, managers, root, wipe, ..empty })
+    let throttle =
+        Throttle { link: arguments.link, card_read: arguments.card_read, card_write: arguments.card_write };
+    lab::Lab::up(&Spec { nodes, machine: board.into(), cores, managers, root, wipe, throttle, ..empty })
 }
 
 /// A lab without boards.
@@ -97,6 +106,8 @@ pub(crate) fn empty(
         program: surroundings.program.clone(),
         cards: surroundings.cards.clone(),
         user_data: USER_DATA.to_owned(),
+        throttle: Throttle::default(),
+        torn_writes: None,
     })
 }
 
@@ -165,6 +176,21 @@ fn status(lab: &lab::Lab, json: bool) -> anyhow::Result<()> {
         table::print(&format_args!("{:8} {power:3} {} {} {console}", board.name, board.mac, board.address))?;
     }
     Ok(())
+}
+
+fn card(view: &CardView, json: bool) -> anyhow::Result<()> {
+    if json {
+        return table::json(view);
+    }
+    match view.slot {
+        Slot::Void => table::print(&"no system image is on the card"),
+        Slot::Whole(image) => {
+            table::print(&format_args!("the system image {image} is on the card, all of it"))
+        }
+        Slot::Broken(image) => {
+            table::print(&format_args!("the card claims to hold the system image {image}, and does not"))
+        }
+    }
 }
 
 /// A lab that was killed leaves a directory: that is cleared as well.

@@ -38,6 +38,7 @@ mod rollout;
 mod steps;
 mod table;
 mod timeline;
+mod torture;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -12,6 +12,7 @@ pub mod name;
 pub mod phase;
 pub mod plan;
 pub mod report;
+pub mod slot;
 pub mod swarm;
 pub mod verity;
 pub mod view;

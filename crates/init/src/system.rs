@@ -14,7 +14,6 @@ mod check;
 mod download;
 mod mapper;
 mod pipe;
-mod slot;
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -23,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cluster::Phase;
+use cluster::slot::{self, TRAILER_BYTES, Trailer};
 use cluster::verity::BLOCK_BYTES;
 
 use crate::boot::Boot;
@@ -30,7 +30,6 @@ use crate::memory;
 use crate::timeline::Timeline;
 use check::{Check, Wanted};
 use download::Download;
-use slot::{TRAILER_BYTES, Trailer};
 
 /// How often progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(400);

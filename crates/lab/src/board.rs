@@ -3,20 +3,19 @@
 //! A `virt` board boots by itself from U-Boot on, a Pi 3 in a process of its own ([`pi3`]); nothing here knows what they do.
 
 use std::fs::File;
-use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::card::{self, Card, CardDeed, CardKind, CardView};
 use crate::pi3::{self, Pi3};
 use crate::spec::{Machine, Spec};
-use crate::{card, network, qmp};
+use crate::{network, qmp};
 
 /// The emulator, from Debian's package `qemu-system-arm`.
 pub(crate) const EMULATOR: &str = "qemu-system-aarch64";
@@ -38,8 +37,7 @@ pub(crate) struct Board {
     machine_socket: PathBuf,
     kind: Kind,
     log: File,
-    /// Open for as long as the board exists: the card's file has no name.
-    card: File,
+    card: Card,
     emulator: Option<Child>,
 }
 
@@ -51,9 +49,7 @@ impl Board {
     pub(crate) fn new(spec: &Spec, number: u8) -> anyhow::Result<Self> {
         let place = &spec.place;
         let name = format!("node{number}");
-        let card = card::blank(&spec.cards)?;
-        // The emulator opens the card through the descriptor that it inherits.
-        fcntl(&card, FcntlArg::F_SETFD(FdFlag::empty())).context("handing the card on")?;
+        let card = Card::new(spec, number)?;
         let log =
             File::options().append(true).create(true).open(place.lab_log()).context("opening lab.log")?;
         let kind = match spec.machine {
@@ -85,6 +81,7 @@ impl Board {
         if self.is_on() {
             return Ok(());
         }
+        self.card.power_on()?;
         let mut command = self.command()?;
         // A group of its own: a Pi 3 is two processes.
         command.process_group(0).stdin(Stdio::null());
@@ -107,7 +104,7 @@ impl Board {
             Err(error) => return Err(error).with_context(|| format!("stopping {}", self.name)),
         }
         emulator.wait().with_context(|| format!("waiting for the end of {}", self.name))?;
-        Ok(())
+        self.card.power_lost()
     }
 
     /// Presses the reset button.
@@ -117,6 +114,41 @@ impl Board {
     pub(crate) fn reset(&mut self) -> anyhow::Result<()> {
         anyhow::ensure!(self.is_on(), "{} is off: switch it on first", self.name);
         qmp::reset(&self.machine_socket)
+    }
+
+    /// Does something with its card, and says what is on it then.
+    ///
+    /// # Errors
+    /// The power switch is not where it has to be for that, or the board cannot have such a card.
+    pub(crate) fn card(&mut self, deed: CardDeed) -> anyhow::Result<CardView> {
+        deed.check(self.is_on(), &self.name)?;
+        match deed {
+            CardDeed::Look => {}
+            CardDeed::Insert(kind) => {
+                self.check_card(kind)?;
+                self.card.insert(kind)?;
+            }
+            CardDeed::Flip => self.card.flip()?,
+            CardDeed::Pull => qmp::remove_drive(&self.machine_socket, card::DRIVE)?,
+        }
+        self.card.look()
+    }
+
+    /// What the emulated boards do not do with cards.
+    fn check_card(&self, kind: CardKind) -> anyhow::Result<()> {
+        let is_virt = matches!(self.kind, Kind::Virt { .. });
+        match kind {
+            CardKind::Foreign | CardKind::None => anyhow::ensure!(
+                !is_virt,
+                "{} boots by what is on its card: take a board that boots without one (`--board pi3`)",
+                self.name
+            ),
+            CardKind::Protected => {
+                anyhow::ensure!(is_virt, "QEMU's SD card cannot be write-protected: take `--board virt`");
+            }
+            CardKind::Blank | CardKind::Garbage | CardKind::Small => {}
+        }
+        Ok(())
     }
 
     /// Whether the emulator runs.
@@ -134,7 +166,7 @@ impl Board {
                     shelf: shelf.clone(),
                     console: self.console.clone(),
                     machine_socket: self.machine_socket.clone(),
-                    card: self.card.as_raw_fd(),
+                    drive: self.card.drive(),
                 };
                 let pi = serde_json::to_string(&pi)?;
                 (program.as_path(), ["lab", "pi3", &pi].map(str::to_owned).to_vec())
@@ -145,11 +177,16 @@ impl Board {
         Ok(command)
     }
 
-    /// `romfile=` because QEMU 7.2 wants a file that another package has; `cache=unsafe` because the card
-    /// does not outlive the lab; `werror=report` because a node shall see a full disk, not stand still.
+    /// `romfile=` because QEMU 7.2 wants a file that another package has; `werror=report` because a node shall see a full
+    /// disk, not stand still.
     fn virt(&self, uboot: &Path) -> Vec<String> {
         let (tap, mac) = (network::tap(self.number), network::mac(self.number));
-        let card = self.card.as_raw_fd();
+        let card = self.card.drive().into_iter().flat_map(|drive| {
+            [
+                ("-drive", format!("if=none,werror=report,{drive}")),
+                ("-device", format!("virtio-blk-pci,drive={}", card::DRIVE)),
+            ]
+        });
         let options = [
             ("-smp", self.cores.to_string()),
             ("-bios", uboot.display().to_string()),
@@ -158,15 +195,12 @@ impl Board {
             ("-qmp", format!("unix:{},server=on,wait=off", comma(&self.machine_socket))),
             ("-netdev", format!("tap,id=net,ifname={tap},script=no,downscript=no")),
             ("-device", format!("virtio-net-pci,netdev=net,romfile=,mac={mac}")),
-            (
-                "-drive",
-                format!("if=none,id=card,file=/proc/self/fd/{card},format=raw,cache=unsafe,werror=report"),
-            ),
-            ("-device", "virtio-blk-pci,drive=card".to_owned()),
             ("-device", "virtio-rng-pci".to_owned()),
         ];
         let machine = MACHINE.split(' ').map(str::to_owned);
-        machine.chain(options.into_iter().flat_map(|(option, value)| [option.to_owned(), value])).collect()
+        machine
+            .chain(options.into_iter().chain(card).flat_map(|(option, value)| [option.to_owned(), value]))
+            .collect()
     }
 }
 

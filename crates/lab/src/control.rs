@@ -12,6 +12,7 @@ use anyhow::Context;
 use cluster::Mac;
 use serde::{Deserialize, Serialize};
 
+pub use crate::card::{CardDeed, CardKind, CardView, Slot};
 pub use crate::fetch::Page;
 use crate::storm;
 
@@ -34,6 +35,18 @@ pub enum Request {
         node: String,
         /// What to do with the switch.
         power: Power,
+    },
+    /// Do something with a node's card, and say what is on it.
+    Card {
+        /// The node's name.
+        node: String,
+        /// What to do.
+        deed: CardDeed,
+    },
+    /// Lose packets on the bridge from now on.
+    Loss {
+        /// How many of a hundred, by chance; 0 ends it.
+        percent: u8,
     },
     /// Get a page from inside the lab.
     Fetch {
@@ -67,6 +80,8 @@ pub enum Power {
 pub enum Answer {
     /// To [`Request::Status`].
     Status(Status),
+    /// To [`Request::Card`].
+    Card(CardView),
     /// To [`Request::Fetch`].
     Page(Page),
     /// To [`Request::Storm`].
@@ -107,6 +122,8 @@ pub struct BoardStatus {
     pub address: Ipv4Addr,
     /// Whether it has power.
     pub on: bool,
+    /// What its cable carried to it since the lab began, in bytes. Without what a Pi's firmware fetches.
+    pub received_bytes: u64,
     /// The file with what it printed on its serial console.
     pub console: PathBuf,
 }

@@ -8,7 +8,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use anyhow::Context;
 
 use crate::console;
-use crate::control::{self, Answer, Page, Power, Request, Status};
+use crate::control::{self, Answer, CardDeed, CardView, Page, Power, Request, Status};
 use crate::place::Place;
 use crate::spec::Spec;
 use crate::storm;
@@ -104,6 +104,25 @@ impl Lab {
     /// There is no such node, its emulator does not obey, or the head does not start.
     pub fn power(&self, node: &str, power: Power) -> anyhow::Result<()> {
         self.ask(&Request::Power { node: node.to_owned(), power }).map(drop)
+    }
+
+    /// Does something with a node's card, and says what is on it then.
+    ///
+    /// # Errors
+    /// There is no such node, or its power switch is not where it has to be for that.
+    pub fn card(&self, node: &str, deed: CardDeed) -> anyhow::Result<CardView> {
+        match self.ask(&Request::Card { node: node.to_owned(), deed })? {
+            Answer::Card(view) => Ok(view),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Loses packets on the bridge from now on: so many of a hundred, by chance. 0 ends it.
+    ///
+    /// # Errors
+    /// `nft` is not installed, or the kernel has no filter for bridges.
+    pub fn lose(&self, percent: u8) -> anyhow::Result<()> {
+        self.ask(&Request::Loss { percent }).map(drop)
     }
 
     /// Gets a page from inside the lab's network.

@@ -15,6 +15,7 @@ pub mod place;
 pub mod spec;
 pub mod storm;
 pub mod supervise;
+pub mod torture;
 
 mod board;
 mod cable;

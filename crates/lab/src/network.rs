@@ -2,6 +2,7 @@
 //!
 //! Runs inside the lab's network namespace, where nothing else is; the devices go with it.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::process::{Command, Stdio};
@@ -13,6 +14,10 @@ use cluster::Mac;
 /// and never tells QEMU when it gave them back: if what waited while the board was off (its neighbours ask for it by
 /// ARP) filled them all at once, it would hear nothing more.
 const TAP_QUEUE: u32 = 24;
+/// What a slow cable lets through at once, in bytes: some packets, as a switch would.
+const BURST: u32 = 16_384;
+/// What a switch keeps for a slow port, in bytes, before it loses packets.
+const PORT_BUFFER: u32 = 131_072;
 /// The head's network interface in the lab.
 pub(crate) const BRIDGE: &str = "br0";
 
@@ -47,10 +52,43 @@ pub(crate) fn tap(number: u8) -> String {
 ///
 /// # Errors
 /// What `ip` says, or that taps are not allowed and how to allow them.
-pub(crate) fn build(nodes: u8) -> anyhow::Result<()> {
+pub(crate) fn build(nodes: u8, link: Option<u64>) -> anyhow::Result<()> {
     ip(&commands(nodes)).context(
         "making the lab's network (taps need /dev/net/tun: `modprobe tun`, and `chmod 0666 /dev/net/tun` to use it without root)",
+    )?;
+    let Some(bits) = link else { return Ok(()) };
+    let shape =
+        |tap| format!("qdisc add dev {tap} root tbf rate {bits}bit burst {BURST} limit {PORT_BUFFER}\n");
+    run("tc", &["-batch", "-"], &(1..=nodes).map(tap).map(shape).collect::<String>()).context(
+        "making the cables slow (`tc` is in Debian's package iproute2; the kernel has to have sch_tbf)",
     )
+}
+
+/// Loses so many of a hundred packets, by chance, in every direction; 0 ends that. The filter of bridges does it and not
+/// netem, which many kernels are built without; unlike other filters' it tells the sender nothing.
+///
+/// # Errors
+/// What `nft` says.
+pub(crate) fn lose(percent: u8) -> anyhow::Result<()> {
+    let chain = |hook| {
+        format!(
+            "chain {hook} {{ type filter hook {hook} priority 0; numgen random mod 100 < {percent} drop; }}\n"
+        )
+    };
+    let chains = ["input", "forward", "output"].map(chain).concat();
+    // Made first, so that there is something to remove.
+    let rules = format!("table bridge loss\ndelete table bridge loss\ntable bridge loss {{\n{chains}}}\n");
+    run("nft", &["-f", "-"], &rules).context("losing packets (`nft` is in Debian's package nftables)")
+}
+
+/// What each device of the lab has sent since it is there, in bytes.
+pub(crate) fn carried() -> BTreeMap<String, u64> {
+    let devices = std::fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
+    let sent = |line: &str| {
+        let (name, counters) = line.split_once(':')?;
+        Some((name.trim().to_owned(), counters.split_ascii_whitespace().nth(8)?.parse().ok()?))
+    };
+    devices.lines().filter_map(sent).collect()
 }
 
 /// Runs `ip -batch` in the network where the calling thread is.
@@ -58,16 +96,20 @@ pub(crate) fn build(nodes: u8) -> anyhow::Result<()> {
 /// # Errors
 /// What `ip` says.
 pub(crate) fn ip(commands: &str) -> anyhow::Result<()> {
-    let mut ip = Command::new("ip")
-        .args(["-batch", "-"])
+    run("ip", &["-batch", "-"], commands).context("`ip` is in Debian's package iproute2")
+}
+
+fn run(program: &str, arguments: &[&str], input: &str) -> anyhow::Result<()> {
+    let mut process = Command::new(program)
+        .args(arguments)
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .context("starting `ip` (Debian package iproute2)")?;
-    let mut input = ip.stdin.take().context("writing to `ip`")?;
-    input.write_all(commands.as_bytes()).context("writing to `ip`")?;
-    drop(input);
-    let output = ip.wait_with_output().context("waiting for `ip`")?;
+        .with_context(|| format!("starting `{program}`"))?;
+    let mut pipe = process.stdin.take().with_context(|| format!("writing to `{program}`"))?;
+    pipe.write_all(input.as_bytes()).with_context(|| format!("writing to `{program}`"))?;
+    drop(pipe);
+    let output = process.wait_with_output().with_context(|| format!("waiting for `{program}`"))?;
     anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(())
 }

@@ -50,8 +50,8 @@ pub(crate) struct Pi3 {
     pub(crate) console: PathBuf,
     /// The socket over which QEMU is told things.
     pub(crate) machine_socket: PathBuf,
-    /// The card, by the descriptor that this process inherits.
-    pub(crate) card: i32,
+    /// The card as QEMU's `-drive` has it, by descriptors that this process inherits; a board may have none.
+    pub(crate) drive: Option<String>,
 }
 
 /// The process itself; ends when QEMU fails. `text` is a [`Pi3`] as JSON. Has to be called before there are threads.
@@ -157,10 +157,12 @@ impl Pi3 {
             ("-netdev", "hubport,id=socket,hubid=0,netdev=wire".to_owned()),
             ("-chardev", format!("socket,id=usb,fd={usb}")),
             ("-device", "usb-redir,chardev=usb".to_owned()),
-            ("-drive", format!("if=sd,file=/proc/self/fd/{},format=raw,cache=unsafe", self.card)),
         ];
+        let card = self.drive.iter().map(|drive| ("-drive", format!("if=sd,{drive}")));
         let machine = MACHINE.split(' ').map(str::to_owned);
-        machine.chain(options.into_iter().flat_map(|(option, value)| [option.to_owned(), value])).collect()
+        machine
+            .chain(options.into_iter().chain(card).flat_map(|(option, value)| [option.to_owned(), value]))
+            .collect()
     }
 }
 

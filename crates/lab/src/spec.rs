@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use cluster::Digest;
 use cluster::manifest::{MANIFEST_FILE, Manifest};
 use cluster::plan::{RootPlace, WipePolicy};
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,24 @@ pub struct Spec {
     pub cards: PathBuf,
     /// The user data of every node.
     pub user_data: String,
+    /// How slow cables and cards are.
+    #[serde(default)]
+    pub throttle: Throttle,
+    /// Whether a power cut loses what the node had not flushed to its card, and by which seed of chance. Otherwise every
+    /// write that the emulator took is kept.
+    #[serde(default)]
+    pub torn_writes: Option<u64>,
+}
+
+/// How slow the boards' surroundings are; nothing is as fast as this machine lets it be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Throttle {
+    /// What a board receives, bits per second. What it sends is not held back.
+    pub link: Option<u64>,
+    /// What it reads from its card, bytes per second.
+    pub card_read: Option<u64>,
+    /// What it writes to its card, bytes per second.
+    pub card_write: Option<u64>,
 }
 
 impl Spec {
@@ -105,6 +124,14 @@ impl Spec {
             format!("the image in {} has no U-Boot for the lab: name it in image.toml", self.image.display())
         })?;
         Ok(self.image.join(uboot.file))
+    }
+
+    /// The digest of the system image that the nodes boot.
+    ///
+    /// # Errors
+    /// There is no image.
+    pub fn system_image(&self) -> anyhow::Result<Digest> {
+        self.manifest().map(|manifest| manifest.system.sha256)
     }
 
     fn manifest(&self) -> anyhow::Result<Manifest> {

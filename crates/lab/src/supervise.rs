@@ -86,7 +86,7 @@ fn live(text: &str) -> anyhow::Result<()> {
     namespaces::settle()?;
     let spec: Spec = serde_json::from_str(text).context("reading the lab's specification")?;
     let listener = UnixListener::bind(spec.place.control_socket()).context("making the control socket")?;
-    network::build(spec.nodes)?;
+    network::build(spec.nodes, spec.throttle.link)?;
     let head = Head::start(&spec)?;
     let mut rack = Rack::power_on(&spec, head)?;
     let events = listen(&listener)?;
@@ -138,6 +138,8 @@ impl Rack {
         match request {
             Request::Status => Ok(Answer::Status(self.status())),
             Request::Power { node, power } => self.power(&node, power).map(|()| Answer::Done),
+            Request::Card { node, deed } => self.board(&node)?.card(deed).map(Answer::Card),
+            Request::Loss { percent } => network::lose(percent).map(|()| Answer::Done),
             // A fetch needs nothing of the rack's and has been made by the one who received it.
             Request::Fetch { .. } | Request::Storm(_) | Request::Down => Ok(Answer::Done),
         }
@@ -147,10 +149,7 @@ impl Rack {
         if node == HEAD {
             return self.head.power(power);
         }
-        let names: Vec<_> = self.boards.iter().map(|board| board.name.clone()).collect();
-        let board = self.boards.iter_mut().find(|board| board.name == node);
-        let board =
-            board.with_context(|| format!("no node `{node}`: the lab has {HEAD}, {}", names.join(", ")))?;
+        let board = self.board(node)?;
         match power {
             Power::Cut => board.power_cut(),
             Power::On => board.power_on(),
@@ -158,8 +157,16 @@ impl Rack {
         }
     }
 
+    fn board(&mut self, node: &str) -> anyhow::Result<&mut Board> {
+        let names: Vec<_> = self.boards.iter().map(|board| board.name.clone()).collect();
+        let board = self.boards.iter_mut().find(|board| board.name == node);
+        board.with_context(|| format!("no node `{node}`: the lab has {HEAD}, {}", names.join(", ")))
+    }
+
     fn status(&mut self) -> Status {
+        let carried = network::carried();
         let board = |board: &mut Board| BoardStatus {
+            received_bytes: carried.get(&network::tap(board.number)).copied().unwrap_or_default(),
             name: board.name.clone(),
             mac: network::mac(board.number),
             address: network::address(board.number),

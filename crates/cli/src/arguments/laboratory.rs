@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use cluster::NodeName;
 use cluster::plan::{RootPlace, WipePolicy};
 use lab::Power;
+use lab::control::{CardDeed, CardKind};
 
 use super::LAB;
 
@@ -14,7 +15,9 @@ use super::LAB;
   fledermaus lab up --nodes 3 --json                measure: seconds from power-on to a swarm of three
   fledermaus lab up --keep                          leave it running; look with `fledermaus --lab node list`
   fledermaus lab up --board pi3 --nodes 1           the same on the devices of a real Pi 3
-  fledermaus lab power node2 cut                    pull the plug of a node")]
+  fledermaus lab up --nodes 1 --link 100mbit --card-write 12M --card-read 20M   as slow as a Pi 3's wire and card
+  fledermaus lab power node2 cut                    pull the plug of a node
+  fledermaus lab card node2 flip                    flip a bit of the system image on its card")]
 pub(crate) enum Lab {
     /// Start a lab, wait for its swarm, say how long it took
     Up(LabUp),
@@ -40,6 +43,30 @@ pub(crate) enum Lab {
         #[arg(value_enum)]
         power: Switch,
     },
+    /// Put another card into a node, damage it or pull it out; without a deed, say what is on it
+    #[command(after_help = "Examples:
+  fledermaus lab power node1 cut && fledermaus lab card node1 garbage && fledermaus lab power node1 on
+  fledermaus lab card node1                         which system image is on it, and whether all of it is right")]
+    Card {
+        #[command(flatten)]
+        lab: LabName,
+        /// The node's name
+        node: NodeName,
+        /// What to do
+        #[arg(value_enum)]
+        deed: Option<Deed>,
+    },
+    /// Lose packets on the lab's network from now on
+    Loss {
+        #[command(flatten)]
+        lab: LabName,
+        /// How many of a hundred; 0 ends it
+        #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
+        percent: u8,
+    },
+    /// Pull a node's plug at random moments of its boot and work; it has to come up by itself each time
+    #[command(after_help = "Example:\n  fledermaus lab torture --cuts 100 --json")]
+    Torture(LabTorture),
     /// Have many software clients boot at once, as when the power comes back, and say how long it took
     #[command(after_help = "Example:\n  fledermaus lab storm --clients 200 --profile mixed --head-late 40")]
     Storm(LabStorm),
@@ -97,6 +124,15 @@ pub(crate) struct LabNodes {
     /// When the nodes' data is wiped: always or on-change
     #[arg(long, value_name = "WHEN", default_value_t)]
     pub(crate) wipe: WipePolicy,
+    /// What each board receives at most, bits per second: a Pi 3 has 100mbit
+    #[arg(long, value_name = "RATE", value_parser = bits)]
+    pub(crate) link: Option<u64>,
+    /// What each board reads from its card at most, bytes per second (k, M and G are powers of 1,000)
+    #[arg(long, value_name = "RATE", value_parser = bytes)]
+    pub(crate) card_read: Option<u64>,
+    /// What each board writes to its card at most, bytes per second
+    #[arg(long, value_name = "RATE", value_parser = bytes)]
+    pub(crate) card_write: Option<u64>,
     /// The lab's name [default: lab, or demo for the demo]
     #[arg(long = "name", value_name = "NAME")]
     pub(crate) name: Option<NodeName>,
@@ -156,6 +192,77 @@ pub(crate) struct LabStorm {
     /// Directory of the image that they fetch [default: image in the cache directory]
     #[arg(long, value_name = "DIR")]
     pub(crate) image: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LabTorture {
+    /// How many times
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(crate) cuts: u16,
+    /// Which moments: the same number makes the same cuts again [default: by chance]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// When the node's data is wiped: always or on-change
+    #[arg(long, value_name = "WHEN", default_value_t)]
+    pub(crate) wipe: WipePolicy,
+    /// Directory of the image that it boots [default: image in the cache directory]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) image: Option<PathBuf>,
+}
+
+/// What is done with a card.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum Deed {
+    /// Put in a blank one, as an operator prepares it
+    Blank,
+    /// Put in one with a prepared first partition and noise behind it
+    Garbage,
+    /// Put in somebody else's, without our label: it must stay as it is
+    Foreign,
+    /// Put in one that is too small
+    Small,
+    /// Put in one whose switch forbids writing
+    Protected,
+    /// Put in none
+    None,
+    /// Flip one bit of the system image on it
+    Flip,
+    /// Pull it out of the running node
+    Pull,
+}
+
+impl From<Deed> for CardDeed {
+    fn from(deed: Deed) -> Self {
+        match deed {
+            Deed::Blank => Self::Insert(CardKind::Blank),
+            Deed::Garbage => Self::Insert(CardKind::Garbage),
+            Deed::Foreign => Self::Insert(CardKind::Foreign),
+            Deed::Small => Self::Insert(CardKind::Small),
+            Deed::Protected => Self::Insert(CardKind::Protected),
+            Deed::None => Self::Insert(CardKind::None),
+            Deed::Flip => Self::Flip,
+            Deed::Pull => Self::Pull,
+        }
+    }
+}
+
+/// Bits per second, in the words of `tc`.
+fn bits(text: &str) -> Result<u64, String> {
+    rate(text, &[("kbit", 1_000), ("mbit", 1_000_000), ("gbit", 1_000_000_000), ("bit", 1)])
+        .ok_or_else(|| "not a rate of bits per second: write it as 100mbit or 1gbit".to_owned())
+}
+
+/// Bytes per second.
+fn bytes(text: &str) -> Result<u64, String> {
+    rate(text, &[("k", 1_000), ("M", 1_000_000), ("G", 1_000_000_000), ("", 1)])
+        .ok_or_else(|| "not a rate of bytes per second: write it as 12M or 500k".to_owned())
+}
+
+/// A whole number from 1 with one of the units.
+fn rate(text: &str, units: &[(&str, u64)]) -> Option<u64> {
+    let (number, unit) =
+        units.iter().find_map(|(name, unit)| Some((text.strip_suffix(name)?.parse::<u64>().ok()?, unit)))?;
+    number.checked_mul(*unit).filter(|rate| *rate > 0)
 }
 
 /// A kind of board.
@@ -222,6 +329,25 @@ impl From<Switch> for Power {
             Switch::Cut => Self::Cut,
             Switch::On => Self::On,
             Switch::Reset => Self::Reset,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_have_units_and_are_not_nothing() {
+        assert_eq!(bits("100mbit"), Ok(100_000_000));
+        assert_eq!(bits("9600bit"), Ok(9_600));
+        assert_eq!(bytes("12M"), Ok(12_000_000));
+        assert_eq!(bytes("512"), Ok(512));
+        for wrong in ["", "mbit", "0mbit", "100", "-1mbit", "1.5gbit", "99999999999999gbit"] {
+            assert!(bits(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", "M", "0", "12MB", "1e9", "99999999999999G"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cluster::plan::{RootPlace, WipePolicy};
 use cluster::view::SwarmView;
-use lab::spec::Machine;
+use lab::spec::{Machine, Throttle};
 use lab::{Lab, Place, Spec};
 
 /// The program under test.
@@ -51,6 +51,8 @@ pub(crate) fn lab_up_with(wanted: &Wanted, image: PathBuf) -> Lab {
         program: PROGRAM.into(),
         cards: "/var/tmp".into(),
         user_data: wanted.user_data.to_owned(),
+        throttle: Throttle::default(),
+        torn_writes: None,
     };
     Lab::up(&spec).expect("a lab (`make image` makes its image)")
 }

@@ -1,26 +1,30 @@
-//! The trailer of the system slot: its last block, which says which image lies on the slot. No IO.
+//! The trailer of a card's system slot: its last block, which says which image lies on the slot.
+//!
+//! Init writes it when the whole image is on the card and voids it before it writes anything else there: a trailer over half an
+//! image must never be.
 
-use cluster::Digest;
 use sha2::{Digest as _, Sha256};
 
-/// Size of the trailer's block.
-pub(super) const TRAILER_BYTES: u64 = 4_096;
+use crate::Digest;
+
+/// Size of the trailer's block in bytes.
+pub const TRAILER_BYTES: u64 = 4_096;
 const MAGIC: [u8; 16] = *b"FLEDERMAUS-SLOT1";
 /// Magic, the image's digest, its size (little endian); then the SHA-256 of these.
 const CONTENT_BYTES: usize = 16 + 32 + 8;
 
 /// Which image lies on the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Trailer {
+pub struct Trailer {
     /// The image's digest.
-    pub(super) image: Digest,
+    pub image: Digest,
     /// Its size in bytes.
-    pub(super) bytes: u64,
+    pub bytes: u64,
 }
 
 impl Trailer {
     /// Reads a block; `None` if no trailer lies there, or a damaged one.
-    pub(super) fn parse(block: &[u8]) -> Option<Self> {
+    pub fn parse(block: &[u8]) -> Option<Self> {
         let content = block.get(..CONTENT_BYTES)?;
         let sum = block.get(CONTENT_BYTES..CONTENT_BYTES + 32)?;
         if content[..16] != MAGIC || Sha256::digest(content)[..] != *sum {
@@ -31,7 +35,7 @@ impl Trailer {
     }
 
     /// The block that says it.
-    pub(super) fn block(&self) -> Vec<u8> {
+    pub fn block(&self) -> Vec<u8> {
         let mut block = [&MAGIC[..], &self.image.0, &self.bytes.to_le_bytes()].concat();
         let sum = Sha256::digest(&block);
         block.extend_from_slice(&sum);
@@ -41,7 +45,7 @@ impl Trailer {
 }
 
 /// The block that says that no image is there.
-pub(super) fn void() -> Vec<u8> {
+pub fn void() -> Vec<u8> {
     vec![0; TRAILER_BYTES as usize]
 }
 
