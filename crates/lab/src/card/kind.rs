@@ -69,6 +69,8 @@ pub(super) fn write(kind: CardKind, card: &mut File, seed: u64) -> anyhow::Resul
             prepare(card, CARD_BYTES)?;
             let mut table = [0; 48];
             noise.fill(&mut table);
+            // U-Boot takes no table for one whose entries are neither bootable nor not.
+            table.iter_mut().step_by(16).for_each(|status| *status = 0);
             card.write_all_at(&table, 462)?;
             // Where init puts the slot, its trailer and the data.
             let slot = u64::from(mbr::FIRST_SECTOR + SECTORS) * fat::SECTOR as u64;
