@@ -15,6 +15,7 @@ mod outbox;
 mod ports;
 mod report;
 mod services;
+mod stack;
 mod user_data;
 mod vigil;
 mod watchdog;

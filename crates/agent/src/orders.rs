@@ -1,15 +1,12 @@
 //! Carries out the head's orders, one after another, in a thread of its own: each is one call to
 //! Docker, or a reboot. An order that is fulfilled already is done.
 
-use std::io::{Read, Write};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use cluster::Phase;
 use cluster::phase::Step;
 use cluster::plan::NodePlan;
@@ -20,7 +17,7 @@ use serde_json::{Value, json};
 use crate::docker::{Docker, DockerError};
 use crate::ledger::Ledger;
 use crate::outbox::{Outbox, clip};
-use crate::user_data::wait;
+use crate::stack::{self, Stack};
 
 /// Docker's port for managers.
 const SWARM_LISTEN: &str = "0.0.0.0:2377";
@@ -29,10 +26,6 @@ const ACTIVE_LIMIT: Duration = Duration::from_secs(60);
 const ACTIVE_POLL: Duration = Duration::from_millis(100);
 /// How often a node's entry is changed when another change comes in between.
 const UPDATE_TRIES: u32 = 5;
-/// How long a stack may take to be taken over by the managers.
-const STACK_LIMIT: Duration = Duration::from_secs(180);
-/// The longest reason of a failed stack, in bytes.
-const REASON_LIMIT: usize = 1_000;
 /// How long the head gets to hear of a reboot, and the disks to take what is in memory.
 const LAST_REPORT_LIMIT: Duration = Duration::from_secs(2);
 const SYNC_LIMIT: Duration = Duration::from_secs(5);
@@ -76,10 +69,11 @@ impl Hands {
             Action::Drain { id } => self.update(id, "Availability", "drain"),
             Action::Remove { id } => self.remove(id),
             Action::RotateTokens => Ok(self.rotate_tokens()?),
-            Action::DeployStack { name, compose } => {
-                stack(name, &["deploy", "--detach=true", "--resolve-image=never", "-c", "-"], compose)
+            Action::DeployStack { name, compose, version, files } => {
+                let version = version.as_deref();
+                stack::deploy(&self.docker, &Stack { name, compose, version, files })
             }
-            Action::RemoveStack { name } => stack(name, &["rm"], ""),
+            Action::RemoveStack { name } => stack::remove(name),
             // After its outcome is told.
             Action::Reboot => Ok(()),
         }
@@ -206,38 +200,5 @@ fn node_path(id: &str) -> Result<String> {
     Ok(format!("/nodes/{id}"))
 }
 
-/// `docker stack`: only the command line tool turns a compose file into services, and knows what belongs to them.
-fn stack(name: &str, verb: &[&str], input: &str) -> Result<()> {
-    let valid = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    ensure!(valid && !name.is_empty() && !name.starts_with('-'), "`{}` cannot name a stack", clip(name, 64));
-    let mut child = Command::new("docker")
-        .arg("stack")
-        .args(verb)
-        .arg(name)
-        .env("HOME", "/root")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .spawn()
-        .context("starting docker")?;
-    let mut pipe = child.stdin.take().context("a child without input")?;
-    let mut errors = child.stderr.take().context("a child without errors")?;
-    let reader = thread::spawn(move || {
-        let mut text = Vec::new();
-        let _ = errors.read_to_end(&mut text);
-        String::from_utf8_lossy(&text).into_owned()
-    });
-    // A docker that ends before it has read everything says why itself.
-    let _ = pipe.write_all(input.as_bytes());
-    drop(pipe);
-    let verb = verb.first().copied().unwrap_or_default();
-    let status =
-        wait(child, STACK_LIMIT)?.with_context(|| format!("docker stack {verb} did not end in time"))?;
-    let said = reader.join().unwrap_or_default();
-    ensure!(status.success(), "docker stack {verb} {name} failed: {}", clip(said.trim(), REASON_LIMIT));
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

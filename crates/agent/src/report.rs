@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use cluster::plan::NodePlan;
-use cluster::report::{Order, Orders, Report};
+use cluster::report::{ORDERS_BYTES_LIMIT, Order, Orders, Report};
 use cluster::swarm::{LocalState, SwarmFacts};
 
 use crate::docker::Docker;
@@ -27,8 +27,6 @@ use crate::watchdog::Heart;
 /// How long the head may take to accept a connection, and to answer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
-/// The largest answer, in bytes.
-const ORDERS_BYTES_LIMIT: usize = 1024 * 1024;
 /// Between these the head may choose when to hear again.
 const INTERVALS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(60));
 /// The first and the longest pause while the head does not answer.

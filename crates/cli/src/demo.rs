@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use cluster::stack::StackWish;
 use lab::Lab;
 
 use crate::arguments::LabNodes;
@@ -27,7 +28,8 @@ pub(crate) fn run(arguments: &LabNodes, surroundings: &Surroundings) -> anyhow::
     let lab = laboratory::start(arguments, "demo", surroundings)?;
     let measured = laboratory::bring_up(&lab, SWARM_LIMIT)?;
     println!("{} of {} nodes Ready. Deploying a service.", measured.ready, measured.nodes);
-    stack::deploy(&lab.client(), &"hello".parse()?, HELLO)?;
+    let hello = StackWish { compose: HELLO.to_owned(), ..StackWish::default() };
+    stack::deploy(&lab.client(), &"hello".parse()?, &hello)?;
     visit_every_node(&lab)?;
     summarise(&lab, &measured)?;
     lab.down()?;

@@ -26,6 +26,7 @@ mod swarm;
 mod user_data;
 
 mod card;
+mod compose;
 mod demo;
 mod image;
 mod laboratory;

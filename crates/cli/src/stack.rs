@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use cluster::NodeName;
+use cluster::stack::StackWish;
 use cluster::view::{StackState, StackView};
 use server::client::Client;
 
 use crate::arguments::Stack;
-use crate::exit::BadInput;
-use crate::table;
+use crate::{compose, table};
 
 /// How long a deployment may take once the swarm is there.
 const DEPLOY_LIMIT: Duration = Duration::from_secs(120);
@@ -23,9 +23,7 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 pub(crate) fn run(command: &Stack, head: &Client, json: bool) -> anyhow::Result<()> {
     match command {
         Stack::Deploy { name, file } => {
-            let compose = std::fs::read_to_string(file)
-                .map_err(|error| BadInput(format!("reading {}: {error}", file.display())))?;
-            deploy(head, name, &compose)?;
+            deploy(head, name, &compose::read(file)?)?;
             println!("{name} is deployed");
             Ok(())
         }
@@ -39,7 +37,13 @@ pub(crate) fn run(command: &Stack, head: &Client, json: bool) -> anyhow::Result<
                 return table::json(&stack);
             }
             table::print(&table::stacks(std::slice::from_ref(&stack)))?;
-            table::print(&format_args!("\n{}", table::services(&stack.services)))
+            table::print(&format_args!("\n{}", table::services(&stack.services)))?;
+            for (what, keys) in [("configs", &stack.configs), ("secrets", &stack.secrets)] {
+                if !keys.is_empty() {
+                    table::print(&format_args!("{what} that the head holds: {}", keys.join(", ")))?;
+                }
+            }
+            Ok(())
         }
         Stack::Remove { name } => {
             head.delete(&format!("/v1/stacks/{name}"))?;
@@ -72,9 +76,9 @@ fn wait_until_gone(head: &Client, name: &NodeName) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// The head or the swarm refuses it, or it takes too long.
-pub(crate) fn deploy(head: &Client, name: &NodeName, compose: &str) -> anyhow::Result<()> {
+pub(crate) fn deploy(head: &Client, name: &NodeName, wish: &StackWish) -> anyhow::Result<()> {
     let path = format!("/v1/stacks/{name}");
-    head.put(&path, compose)?;
+    head.put(&path, &serde_json::to_string(wish)?)?;
     let limit = Instant::now() + DEPLOY_LIMIT;
     loop {
         let view: StackView = head.get(&path)?;

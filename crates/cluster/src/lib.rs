@@ -13,6 +13,7 @@ pub mod phase;
 pub mod plan;
 pub mod report;
 pub mod slot;
+pub mod stack;
 pub mod swarm;
 pub mod verity;
 pub mod view;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::phase::Event;
+use crate::stack::StackFile;
 use crate::swarm::SwarmFacts;
 
 /// What a node says.
@@ -84,6 +85,9 @@ pub struct Outcome {
     pub error: Option<String>,
 }
 
+/// The largest [`Orders`] that a node reads, in bytes: a compose file and its files, in base64.
+pub const ORDERS_BYTES_LIMIT: usize = 4 * 1024 * 1024;
+
 /// What the head answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Orders {
@@ -152,6 +156,12 @@ pub enum Action {
         name: String,
         /// The compose file's text.
         compose: String,
+        /// The compose file's own `version`.
+        #[serde(default)]
+        version: Option<String>,
+        /// The files that it names, each with its name in the swarm.
+        #[serde(default)]
+        files: Vec<StackFile>,
     },
     /// As a manager: remove a stack's services, networks, configs and secrets (`docker stack rm`).
     RemoveStack {
@@ -163,7 +173,7 @@ pub enum Action {
 }
 
 impl std::fmt::Debug for Action {
-    /// Names the action; join tokens and compose files never reach a log.
+    /// Names the action; join tokens, compose files and their secrets never reach a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Init => f.write_str("init"),

@@ -155,6 +155,12 @@ pub struct StackView {
     /// Its services, as the managers last told.
     #[serde(default)]
     pub services: Vec<crate::swarm::Service>,
+    /// The keys of the configs that the head holds for it.
+    #[serde(default)]
+    pub configs: Vec<String>,
+    /// The keys of the secrets that the head holds for it. What they hold is told to nobody but a manager.
+    #[serde(default)]
+    pub secrets: Vec<String>,
 }
 
 /// How far a stack is.

@@ -51,6 +51,11 @@ pub(crate) fn random_id() -> Option<String> {
     Some(hex(&random::<6>()?))
 }
 
+/// A salt: 128 random bits in hex.
+pub(crate) fn random_salt() -> Option<String> {
+    Some(hex(&random::<16>()?))
+}
+
 fn random<const BYTES: usize>() -> Option<[u8; BYTES]> {
     let mut random = [0; BYTES];
     getrandom::fill(&mut random).inspect_err(|error| tracing::error!("no random bytes: {error}")).ok()?;

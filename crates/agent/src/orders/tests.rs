@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
 use std::sync::Mutex;
 use tempfile::TempDir;
 
 /// Answers requests from a script and writes them down.
-struct FakeDocker {
+pub(crate) struct FakeDocker {
     folder: TempDir,
     heard: Arc<Mutex<Vec<String>>>,
 }
@@ -16,7 +16,7 @@ struct FakeDocker {
 impl FakeDocker {
     /// `script`: the start of the request line, the Swarm header, status, body; first match answers,
     /// and an entry that begins with `!` answers only once.
-    fn new(script: &'static [(&'static str, &'static str, u16, &'static str)]) -> Self {
+    pub(crate) fn new(script: &'static [(&'static str, &'static str, u16, &'static str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("sock")).unwrap();
         let heard = Arc::new(Mutex::new(Vec::new()));
@@ -43,7 +43,7 @@ impl FakeDocker {
         Self { folder, heard }
     }
 
-    fn hands(&self) -> Hands {
+    pub(crate) fn hands(&self) -> Hands {
         let line = format!(
             "ip=10.0.0.2:::255.255.255.0:n::off:10.0.0.1 fledermaus.head=10.0.0.1:8080 fledermaus.system={}:1 \
              fledermaus.token={} foreman_user_data_url=http://x/",
@@ -57,7 +57,7 @@ impl FakeDocker {
         }
     }
 
-    fn heard(&self) -> Vec<String> {
+    pub(crate) fn heard(&self) -> Vec<String> {
         self.heard.lock().unwrap().clone()
     }
 }
@@ -159,12 +159,7 @@ fn an_entry_that_is_gone_is_removed_and_an_odd_id_reaches_nobody() {
     let docker = FakeDocker::new(&[("DELETE /v1.45/nodes/abc?force=true", "", 404, "{}")]);
     docker.hands().carry_out(&Action::Remove { id: "abc".to_owned() }).unwrap();
     assert!(docker.hands().carry_out(&Action::Remove { id: "../info?x=".to_owned() }).is_err());
-    assert!(
-        docker
-            .hands()
-            .carry_out(&Action::DeployStack { name: "-x".to_owned(), compose: String::new() })
-            .is_err()
-    );
+    assert!(docker.hands().carry_out(&Action::RemoveStack { name: "-x".to_owned() }).is_err());
     assert_eq!(docker.heard().len(), 1);
 }
 

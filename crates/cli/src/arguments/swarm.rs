@@ -56,7 +56,7 @@ pub(crate) enum Stack {
     Deploy {
         /// The stack's name
         name: NodeName,
-        /// The compose file
+        /// The compose file; files that its configs and secrets name are read here and go along
         file: PathBuf,
     },
     /// List the stacks that the head holds

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use cluster::Mac;
+use cluster::stack::StackWish;
 use cluster::swarm::Rollout;
 use cluster::view::{
     AccountView, AuditLine, NewToken, RolloutWish, SwarmEvent, TokenKind, TokenView, TokenWish,
@@ -64,11 +65,12 @@ impl Head {
         &self,
         who: Principal,
         name: String,
-        compose: String,
+        wish: StackWish,
     ) -> Result<(), Refusal> {
         self.change(move |state| {
-            state.audit(&who, "stack-deploy", &name, &format!("{} bytes", compose.len()));
-            state.put_stack(name, compose);
+            let text = format!("{} bytes, {} files", wish.compose.len(), wish.files.len());
+            state.put_stack(name.clone(), wish).map_err(Refusal::Conflict)?;
+            state.audit(&who, "stack-deploy", &name, &text);
             Ok(())
         })
         .await

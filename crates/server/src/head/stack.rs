@@ -1,22 +1,34 @@
-//! A stack: a compose file that the head holds and a manager deploys; and the stacks' part of the state.
+//! A stack: a compose file that the head holds, with its configs and secrets, and a manager deploys; and the stacks' part of
+//! the state.
 
 use cluster::Mac;
 use cluster::report::Action;
+use cluster::stack::{FileKind, NAME_LIMIT, StackFile, StackWish};
 use cluster::swarm::Reboot;
 use cluster::view::{StackState, StackView};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::state;
+use crate::access::{hex, random_salt};
 use crate::store::Write;
 
-/// The largest compose file, in bytes.
-pub(crate) const COMPOSE_LIMIT: usize = 256 * 1024;
+/// How many letters of a digest tell one content of a config or secret from another.
+const DIGEST_LETTERS: usize = 12;
 
 /// One stack.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Stack {
     pub(crate) name: String,
     pub(crate) compose: String,
+    #[serde(default)]
+    version: Option<String>,
+    /// Each with its name in the swarm.
+    #[serde(default)]
+    files: Vec<StackFile>,
+    /// What goes into the digests beside the contents: without it, whoever sees the name of a secret could try passwords.
+    #[serde(default)]
+    salt: String,
     pub(crate) state: StackState,
     pub(crate) error: Option<String>,
     /// The swarm it was deployed to: a swarm that is formed anew gets it again.
@@ -26,11 +38,44 @@ pub(crate) struct Stack {
     pub(crate) order: Option<(Mac, u64)>,
 }
 
+impl Stack {
+    fn keys(&self, kind: FileKind) -> Vec<String> {
+        self.files.iter().filter(|file| file.kind == kind).map(|file| file.key.clone()).collect()
+    }
+}
+
+/// The name of a config or secret in the swarm: another for another content.
+fn name_of(stack: &str, salt: &str, file: &StackFile) -> String {
+    let mut digest = Sha256::new();
+    for part in [salt.as_bytes(), file.kind.section().as_bytes(), file.key.as_bytes(), &file.content.0] {
+        digest.update((part.len() as u64).to_le_bytes());
+        digest.update(part);
+    }
+    let digest = hex(&digest.finalize());
+    let mut name = format!("{stack}_{}", file.key);
+    // Both are ASCII.
+    name.truncate(NAME_LIMIT - DIGEST_LETTERS - 1);
+    format!("{name}-{}", &digest[..DIGEST_LETTERS])
+}
+
 impl state::State {
-    pub(super) fn put_stack(&mut self, name: String, compose: String) {
+    /// Keeps a stack and has it deployed.
+    ///
+    /// # Errors
+    /// A sentence: the machine has no random bytes.
+    pub(super) fn put_stack(&mut self, name: String, wish: StackWish) -> Result<(), String> {
+        let kept = self.stacks.get(&name).map(|stack| stack.salt.clone()).filter(|salt| !salt.is_empty());
+        let salt = kept.or_else(random_salt).ok_or("the head has no random bytes: see its log")?;
+        let named = |file: StackFile| {
+            let own = file.name.clone().unwrap_or_else(|| name_of(&name, &salt, &file));
+            StackFile { name: Some(own), ..file }
+        };
         let stack = Stack {
             name: name.clone(),
-            compose,
+            compose: wish.compose,
+            version: wish.version,
+            files: wish.files.into_iter().map(named).collect(),
+            salt,
             state: StackState::Waiting,
             error: None,
             cluster_id: String::new(),
@@ -39,6 +84,7 @@ impl state::State {
         self.writes.push(Write::Stack(stack.clone()));
         self.stacks.insert(name, stack);
         self.deploy_stacks();
+        Ok(())
     }
 
     /// Has a stack removed. Whether there is such a stack.
@@ -73,6 +119,8 @@ impl state::State {
                 state: stack.state,
                 error: stack.error.clone(),
                 services: own.cloned().collect(),
+                configs: stack.keys(FileKind::Config),
+                secrets: stack.keys(FileKind::Secret),
             }
         };
         self.stacks.values().map(view).collect()
@@ -121,7 +169,8 @@ impl state::State {
             Action::RemoveStack { name }
         } else {
             stack.state = StackState::Waiting;
-            Action::DeployStack { name, compose: stack.compose.clone() }
+            let Stack { compose, version, files, .. } = stack.clone();
+            Action::DeployStack { name, compose, version, files }
         };
         tracing::info!(node = %node.kept.name, "order: {action:?}");
         let by = node.kept.name.clone();

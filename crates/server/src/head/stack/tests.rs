@@ -1,6 +1,7 @@
 //! A stack from its compose file to its removal, with a manager that is asked and answers.
 
 use cluster::report::{Order, Outcome, Report};
+use cluster::stack::Content;
 use cluster::swarm::{LocalState, ManagerFacts, Member, Service, SwarmFacts};
 
 use super::*;
@@ -35,6 +36,21 @@ fn outcome(order: &Order, error: Option<&str>) -> Report {
     Report { outcomes, ..manager("c") }
 }
 
+/// A stack with these secrets.
+fn wish(secrets: &[(&str, &str)]) -> StackWish {
+    let file = |(key, content): &(&str, &str)| StackFile {
+        kind: FileKind::Secret,
+        key: (*key).to_owned(),
+        name: None,
+        content: Content(content.as_bytes().to_vec()),
+    };
+    StackWish {
+        compose: "services: {}".to_owned(),
+        version: Some("3.8".to_owned()),
+        files: secrets.iter().map(file).collect(),
+    }
+}
+
 fn states(state: &state::State) -> Vec<StackState> {
     state.stack_views().iter().map(|stack| stack.state).collect()
 }
@@ -43,7 +59,7 @@ fn states(state: &state::State) -> Vec<StackState> {
 fn a_stack_is_deployed_shown_and_removed() {
     let mut state = state();
     let token = boot(&mut state, MAC, ADDRESS);
-    state.put_stack("web".to_owned(), "services: {}".to_owned());
+    state.put_stack("web".to_owned(), wish(&[])).expect("kept");
     assert_eq!(states(&state), [StackState::Waiting]);
     let report = |state: &mut state::State, report| {
         state.now_ms += 3_000;
@@ -73,7 +89,7 @@ fn a_stack_is_deployed_shown_and_removed() {
 fn a_stack_whose_swarm_is_no_more_is_removed_without_an_order() {
     let mut state = state();
     let token = boot(&mut state, MAC, ADDRESS);
-    state.put_stack("web".to_owned(), "services: {}".to_owned());
+    state.put_stack("web".to_owned(), wish(&[])).expect("kept");
     let deploy = state.report(&token, ADDRESS, manager("c")).expect("orders").orders;
     state.report(&token, ADDRESS, outcome(&deploy[0], None)).expect("orders");
     state.stacks.get_mut("web").expect("it is there").cluster_id = "an older one".to_owned();
@@ -84,9 +100,59 @@ fn a_stack_whose_swarm_is_no_more_is_removed_without_an_order() {
 }
 
 #[test]
+fn a_changed_secret_has_a_new_name_and_nobody_but_a_manager_is_told_it() {
+    let mut state = state();
+    let token = boot(&mut state, MAC, ADDRESS);
+    let deploy = |state: &mut state::State, contents: &[(&str, &str)], swarm: &str| {
+        state.put_stack("web".to_owned(), wish(contents)).expect("kept");
+        state.now_ms += 3_000;
+        let order = state.report(&token, ADDRESS, manager(swarm)).expect("orders").orders.remove(0);
+        state.now_ms += 3_000;
+        let ended = Report { outcomes: outcome(&order, None).outcomes, ..manager(swarm) };
+        state.report(&token, ADDRESS, ended).expect("orders");
+        let Action::DeployStack { files, version, .. } = order.action.clone() else { panic!("{order:?}") };
+        assert_eq!(version.as_deref(), Some("3.8"));
+        assert!(!format!("{order:?} {:?}", state.stacks).contains("hush"));
+        files.into_iter().map(|file| file.name.expect("a name")).collect::<Vec<_>>()
+    };
+    let first = deploy(&mut state, &[("password", "hush-1"), ("key", "hush-1")], "c");
+    assert!(first[0].starts_with("web_password-") && first[1].starts_with("web_key-"), "{first:?}");
+    assert_ne!(first[0][13..], first[1][8..], "the same content under another key");
+    let second = deploy(&mut state, &[("password", "hush-2"), ("key", "hush-1")], "c");
+    assert_ne!(first[0], second[0]);
+    assert_eq!(first[1], second[1], "it did not change");
+
+    let view = state.stack_views().remove(0);
+    assert_eq!(view.secrets, ["password", "key"]);
+    assert!(view.configs.is_empty());
+    // A name does not tell whether a guessed password is right.
+    let mut other = state::tests::state();
+    other.put_stack("web".to_owned(), wish(&[("password", "hush-2")])).expect("kept");
+    assert_ne!(other.stacks["web"].files[0].name.as_deref(), Some(second[0].as_str()));
+    let long = "k".repeat(64);
+    other.put_stack("web".to_owned(), wish(&[(&long, "hush")])).expect("kept");
+    assert_eq!(other.stacks["web"].files[0].name.as_ref().map(String::len), Some(NAME_LIMIT));
+}
+
+#[test]
+fn a_swarm_that_is_formed_anew_gets_the_secrets_again_from_a_head_that_was_restarted() {
+    let mut state = state();
+    let token = boot(&mut state, MAC, ADDRESS);
+    state.put_stack("web".to_owned(), wish(&[("password", "hush")])).expect("kept");
+    let order = state.report(&token, ADDRESS, manager("c")).expect("orders").orders.remove(0);
+    state.report(&token, ADDRESS, outcome(&order, None)).expect("orders");
+    let kept = serde_json::to_string(&state.stacks["web"]).expect("JSON");
+    state.stacks.insert("web".to_owned(), serde_json::from_str(&kept).expect("the same"));
+    state.swarm = cluster::swarm::Swarm::default();
+    state.now_ms += 3_000;
+    let again = state.report(&token, ADDRESS, manager("another")).expect("orders").orders.remove(0);
+    assert_eq!(again.action, order.action);
+}
+
+#[test]
 fn a_stack_that_no_swarm_ever_had_is_gone_at_once() {
     let mut state = state();
-    state.put_stack("web".to_owned(), "services: {}".to_owned());
+    state.put_stack("web".to_owned(), wish(&[])).expect("kept");
     assert!(state.remove_stack("web"));
     assert!(states(&state).is_empty());
 }

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use cluster::NodeName;
+use cluster::stack::StackWish;
 use cluster::swarm::Rollout;
 use cluster::view::RolloutWish;
 
@@ -14,7 +15,6 @@ use super::nodes::done;
 use crate::access::Principal;
 use crate::head::Head;
 use crate::head::access::Refusal;
-use crate::head::stack::COMPOSE_LIMIT;
 use crate::store::archive::LINES_LIMIT;
 
 pub(super) async fn show(State(head): State<Head>) -> Response {
@@ -70,7 +70,7 @@ pub(super) async fn put_stack(
     State(head): State<Head>,
     Extension(who): Extension<Principal>,
     Path(name): Path<String>,
-    compose: String,
+    wish: String,
 ) -> Response {
     if name.parse::<NodeName>().is_err() {
         return failure(
@@ -78,10 +78,19 @@ pub(super) async fn put_stack(
             format!("{name:?} cannot name a stack: use lower-case letters, digits, dashes"),
         );
     }
-    if compose.trim().is_empty() || compose.len() > COMPOSE_LIMIT {
-        return failure(StatusCode::BAD_REQUEST, format!("a compose file has 1 to {COMPOSE_LIMIT} bytes"));
+    let wish = match serde_json::from_str::<StackWish>(&wish) {
+        Ok(wish) => wish,
+        // Without the parser's words: they quote what is there, and that may be a secret.
+        Err(error) => {
+            let (line, column) = (error.line(), error.column());
+            let sentence = format!("this is no wish for a stack: see line {line}, column {column}");
+            return failure(StatusCode::BAD_REQUEST, sentence);
+        }
+    };
+    match wish.check() {
+        Ok(()) => done(head.put_stack(who, name, wish).await),
+        Err(error) => failure(StatusCode::BAD_REQUEST, error.to_string()),
     }
-    done(head.put_stack(who, name, compose).await)
 }
 
 pub(super) async fn stacks(State(head): State<Head>) -> Response {

@@ -6,6 +6,7 @@ use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware::{Next, from_fn};
 use axum::routing::{MethodFilter, MethodRouter, on};
+use cluster::stack::StackWish;
 use cluster::swarm::Rollout;
 use cluster::view::{
     AccountView, AccountWish, ApplyView, AuditLine, BootView, LeaseView, LoginWish, Me, NewLogin, NewToken,
@@ -202,7 +203,8 @@ fn of_the_swarm() -> Vec<Route> {
             .gives(json::<Vec<SwarmEvent>>()),
         Route::new(get("/v1/stacks"), READ, "All stacks", swarm::stacks).gives(json::<Vec<StackView>>()),
         Route::new(get("/v1/stacks/{name}"), READ, "One stack", swarm::stack).gives(json::<StackView>()),
-        Route::new(put("/v1/stacks/{name}"), WRITE, "Deploy a compose file", swarm::put_stack).takes(PLAIN),
+        Route::new(put("/v1/stacks/{name}"), WRITE, "Deploy a compose file", swarm::put_stack)
+            .takes(json::<StackWish>()),
         Route::new(delete("/v1/stacks/{name}"), WRITE, "Remove a stack", swarm::remove_stack),
         Route::new(get("/v1/rollout"), READ, "The newest rollout", swarm::rollout).gives(json::<Rollout>()),
         Route::new(post("/v1/rollout"), WRITE, "Begin a rollout", swarm::begin_rollout)

@@ -100,7 +100,7 @@ async fn every_route_of_the_document_answers_as_it_says_and_there_is_no_other() 
     let served = api.with(&token, "GET /api/openapi.json", "").await.json();
     assert_eq!(served, openapi::document());
     assert_eq!(served["openapi"], "3.1.0");
-    let compose = "services: {}";
+    let compose = r#"{"compose": "services: {}"}"#;
     assert_eq!(api.with(&token, "PUT /v1/stacks/hello", compose).await.status, StatusCode::ACCEPTED);
     assert_eq!(
         api.with(&token, "POST /v1/rollout", "{}").await.status,
