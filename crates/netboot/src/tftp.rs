@@ -14,6 +14,7 @@
 mod netascii;
 mod pace;
 mod packet;
+mod round_trip;
 mod transfer;
 
 pub use netascii::to_netascii;

@@ -9,6 +9,7 @@ use super::pace::Pace;
 use super::packet::{
     BLKSIZE_LIMIT, DATA_HEADER_BYTES, FromClient, Request, WINDOWSIZE_LIMIT, data_header, oack_packet,
 };
+use super::round_trip::RoundTrip;
 
 /// TFTP's error code for a packet that belongs to no transfer (RFC 1350 appendix).
 const UNKNOWN_TRANSFER: u16 = 5;
@@ -66,10 +67,14 @@ pub struct Transfer {
     repeated: bool,
     /// Whether the client has answered at all: only then can it have everything when it falls silent.
     heard: bool,
-    /// How often the timer has sent the same window again.
+    /// How often the timer has sent the same window again, as the pace has it.
     retries: u32,
+    /// And how often in between, because this client answers sooner than that.
+    hurried: u32,
+    round_trip: RoundTrip,
     /// When something was last sent.
     sent_ms: u64,
+    /// When the pace's patience ends.
     retry_at_ms: u64,
     outcome: Option<Outcome>,
 }
@@ -90,6 +95,8 @@ impl Transfer {
             repeated: false,
             heard: false,
             retries: 0,
+            hurried: 0,
+            round_trip: RoundTrip::default(),
             sent_ms: 0,
             retry_at_ms: 0,
             outcome: None,
@@ -127,6 +134,10 @@ impl Transfer {
         if self.poll_at().is_none_or(|at_ms| now_ms < at_ms) {
             return Send::Nothing;
         }
+        if now_ms < self.retry_at_ms {
+            self.hurried += 1;
+            return self.window(now_ms);
+        }
         if self.pace.patience_ms(self.retries + 1).is_none() {
             self.outcome = Some(if self.is_all_sent() { Outcome::Unconfirmed } else { Outcome::TimedOut });
             return Send::Nothing;
@@ -137,7 +148,17 @@ impl Transfer {
 
     /// When [`Transfer::poll`] wants to be called, in the caller's milliseconds; never, once it has ended.
     pub fn poll_at(&self) -> Option<u64> {
-        self.outcome.is_none().then_some(self.retry_at_ms)
+        let hurry_at_ms = self.hurry_ms().map_or(u64::MAX, |wait_ms| self.sent_ms.saturating_add(wait_ms));
+        self.outcome.is_none().then_some(self.retry_at_ms.min(hurry_at_ms))
+    }
+
+    /// How long the client's answer to a window is awaited, by how long its answers have taken, before the window is
+    /// sent again; twice as long each time. With windows the loss of the last block, of an ACK, or of the first block that is
+    /// sent again makes both ends wait for a timer, and on a bad wire that is every other window.
+    fn hurry_ms(&self) -> Option<u64> {
+        let has_windows = self.windowsize > 1 && self.oack.is_none() && self.pace != Pace::OnRequest;
+        let timeout_ms = self.round_trip.timeout_ms().filter(|_| has_windows)?;
+        timeout_ms.checked_shl(self.hurried)
     }
 
     /// Bytes that the client has acknowledged, and bytes in all.
@@ -184,8 +205,11 @@ impl Transfer {
         }
         self.acked += ahead;
         self.heard = true;
+        if !self.repeated && self.retries == 0 && self.hurried == 0 {
+            self.round_trip.measured(now_ms.saturating_sub(self.sent_ms));
+        }
         self.repeated = false;
-        self.retries = 0;
+        (self.retries, self.hurried) = (0, 0);
         if self.acked == self.last_block() {
             self.outcome = Some(Outcome::Complete);
             return Send::Nothing;
@@ -219,8 +243,12 @@ impl Transfer {
 
     /// The OACK, or the window after what is acknowledged.
     fn send(&mut self, now_ms: u64) -> Send {
-        self.sent_ms = now_ms;
         self.retry_at_ms = now_ms.saturating_add(self.pace.patience_ms(self.retries).unwrap_or(0));
+        self.window(now_ms)
+    }
+
+    fn window(&mut self, now_ms: u64) -> Send {
+        self.sent_ms = now_ms;
         if let Some(oack) = &self.oack {
             return Send::Oack(oack.clone());
         }
