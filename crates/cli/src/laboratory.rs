@@ -58,6 +58,11 @@ pub(crate) fn run(command: &Lab, surroundings: &Surroundings, json: bool) -> any
             let deed = deed.map_or(CardDeed::Look, CardDeed::from);
             card(&attach(lab, surroundings)?.card(node.as_str(), deed)?, json)
         }
+        Lab::Replace { lab, node } => attach(lab, surroundings)?.replace(node.as_str()),
+        Lab::Part { lab, nodes } => {
+            let pair = <&[NodeName; 2]>::try_from(nodes.as_slice()).ok();
+            attach(lab, surroundings)?.part(pair.map(|[one, other]| [one.as_str(), other.as_str()]))
+        }
         Lab::Loss { lab, percent } => attach(lab, surroundings)?.lose(*percent),
         Lab::Down(name) => down(name, surroundings),
         Lab::Supervise { inside: false, spec } => lab::supervise::outside(spec),

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
+use cluster::Mac;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -32,6 +33,7 @@ enum Kind {
 pub(crate) struct Board {
     pub(crate) name: String,
     pub(crate) number: u8,
+    pub(crate) mac: Mac,
     cores: u8,
     pub(crate) console: PathBuf,
     machine_socket: PathBuf,
@@ -66,6 +68,7 @@ impl Board {
             machine_socket: place.machine_socket(&name),
             name,
             number,
+            mac: network::mac(number),
             cores: spec.cores,
             log,
             card,
@@ -151,6 +154,21 @@ impl Board {
         Ok(())
     }
 
+    /// Becomes another board of the same make: another hardware address, a blank card.
+    ///
+    /// # Errors
+    /// The board is on, or a Pi 3, whose address hangs on its number.
+    pub(crate) fn replace(&mut self) -> anyhow::Result<()> {
+        anyhow::ensure!(!self.is_on(), "{} is on: pull its plug first", self.name);
+        let Kind::Virt { .. } = self.kind else {
+            anyhow::bail!("{} cannot be replaced: only boards of the kind virt can", self.name);
+        };
+        self.card.insert(CardKind::Blank)?;
+        let Mac([.., lot, _]) = &mut self.mac;
+        *lot += 1;
+        Ok(())
+    }
+
     /// Whether the emulator runs.
     pub(crate) fn is_on(&mut self) -> bool {
         self.emulator.as_mut().is_some_and(|emulator| matches!(emulator.try_wait(), Ok(None)))
@@ -180,7 +198,7 @@ impl Board {
     /// `romfile=` because QEMU 7.2 wants a file that another package has; `werror=report` because a node shall see a full
     /// disk, not stand still.
     fn virt(&self, uboot: &Path) -> Vec<String> {
-        let (tap, mac) = (network::tap(self.number), network::mac(self.number));
+        let (tap, mac) = (network::tap(self.number), self.mac);
         let card = self.card.drive().into_iter().flat_map(|drive| {
             [
                 ("-drive", format!("if=none,werror=report,{drive}")),

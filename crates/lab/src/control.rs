@@ -48,6 +48,16 @@ pub enum Request {
         /// How many of a hundred, by chance; 0 ends it.
         percent: u8,
     },
+    /// Put another board in a node's place: another hardware address, a blank card. It has to be off.
+    Replace {
+        /// The node's name.
+        node: String,
+    },
+    /// Let nothing pass between two nodes from now on; they go on to hear everybody else.
+    Part {
+        /// The nodes' names; `None` ends it for all.
+        nodes: Option<[String; 2]>,
+    },
     /// Get a page from inside the lab.
     Fetch {
         /// `http://ADDRESS[:PORT]/PATH`.

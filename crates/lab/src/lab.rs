@@ -125,6 +125,22 @@ impl Lab {
         self.ask(&Request::Loss { percent }).map(drop)
     }
 
+    /// Puts another board in a node's place, with another hardware address and a blank card.
+    ///
+    /// # Errors
+    /// There is no such node, it is on, or its kind cannot be replaced.
+    pub fn replace(&self, node: &str) -> anyhow::Result<()> {
+        self.ask(&Request::Replace { node: node.to_owned() }).map(drop)
+    }
+
+    /// Lets nothing pass between two nodes from now on; they go on to hear everybody else. `None` ends it for all.
+    ///
+    /// # Errors
+    /// There is no such node, `nft` is not installed, or the kernel has no filter for bridges.
+    pub fn part(&self, nodes: Option<[&str; 2]>) -> anyhow::Result<()> {
+        self.ask(&Request::Part { nodes: nodes.map(|pair| pair.map(str::to_owned)) }).map(drop)
+    }
+
     /// Gets a page from inside the lab's network.
     ///
     /// # Errors

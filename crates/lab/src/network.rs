@@ -81,6 +81,24 @@ pub(crate) fn lose(percent: u8) -> anyhow::Result<()> {
     run("nft", &["-f", "-"], &rules).context("losing packets (`nft` is in Debian's package nftables)")
 }
 
+/// Lets nothing pass between the nodes of these numbers, besides the pairs of before; `None` ends it for all.
+///
+/// # Errors
+/// What `nft` says.
+pub(crate) fn part(pair: Option<[u8; 2]>) -> anyhow::Result<()> {
+    let rules = match pair {
+        None => "table bridge part\ndelete table bridge part\n".to_owned(),
+        Some([one, other]) => {
+            let (one, other) = (tap(one), tap(other));
+            format!(
+                "table bridge part {{ chain forward {{ type filter hook forward priority 0; \
+                 iifname {one} oifname {other} drop; iifname {other} oifname {one} drop; }}\n}}\n"
+            )
+        }
+    };
+    run("nft", &["-f", "-"], &rules).context("parting nodes (`nft` is in Debian's package nftables)")
+}
+
 /// What each device of the lab has sent since it is there, in bytes.
 pub(crate) fn carried() -> BTreeMap<String, u64> {
     let devices = std::fs::read_to_string("/proc/self/net/dev").unwrap_or_default();

@@ -75,7 +75,7 @@ impl Place {
     }
 
     /// The configuration that the lab writes for its head.
-    pub(crate) fn configuration(&self) -> PathBuf {
+    pub fn configuration(&self) -> PathBuf {
         self.directory().join("cluster.toml")
     }
 

@@ -140,6 +140,8 @@ impl Rack {
             Request::Power { node, power } => self.power(&node, power).map(|()| Answer::Done),
             Request::Card { node, deed } => self.board(&node)?.card(deed).map(Answer::Card),
             Request::Loss { percent } => network::lose(percent).map(|()| Answer::Done),
+            Request::Replace { node } => self.board(&node)?.replace().map(|()| Answer::Done),
+            Request::Part { nodes } => self.part(nodes).map(|()| Answer::Done),
             // A fetch needs nothing of the rack's and has been made by the one who received it.
             Request::Fetch { .. } | Request::Storm(_) | Request::Down => Ok(Answer::Done),
         }
@@ -157,6 +159,12 @@ impl Rack {
         }
     }
 
+    fn part(&mut self, nodes: Option<[String; 2]>) -> anyhow::Result<()> {
+        let Some([one, other]) = nodes else { return network::part(None) };
+        let pair = [self.board(&one)?.number, self.board(&other)?.number];
+        network::part(Some(pair))
+    }
+
     fn board(&mut self, node: &str) -> anyhow::Result<&mut Board> {
         let names: Vec<_> = self.boards.iter().map(|board| board.name.clone()).collect();
         let board = self.boards.iter_mut().find(|board| board.name == node);
@@ -168,7 +176,7 @@ impl Rack {
         let board = |board: &mut Board| BoardStatus {
             received_bytes: carried.get(&network::tap(board.number)).copied().unwrap_or_default(),
             name: board.name.clone(),
-            mac: network::mac(board.number),
+            mac: board.mac,
             address: network::address(board.number),
             on: board.is_on(),
             console: board.console.clone(),

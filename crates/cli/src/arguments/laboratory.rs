@@ -64,6 +64,22 @@ pub(crate) enum Lab {
         #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
         percent: u8,
     },
+    /// Put another board in a node's place, with another hardware address and a blank card; it has to be off
+    Replace {
+        #[command(flatten)]
+        lab: LabName,
+        /// The node's name
+        node: NodeName,
+    },
+    /// Let nothing pass between two nodes; without nodes, let everything pass again
+    #[command(after_help = "Example:\n  fledermaus lab part node1 node2")]
+    Part {
+        #[command(flatten)]
+        lab: LabName,
+        /// The nodes' names
+        #[arg(num_args = 2)]
+        nodes: Vec<NodeName>,
+    },
     /// Pull a node's plug at random moments of its boot and work; it has to come up by itself each time
     #[command(after_help = "Example:\n  fledermaus lab torture --cuts 100 --json")]
     Torture(LabTorture),

@@ -1,11 +1,13 @@
-//! The whole promise in the lab, each a file: [`promise`], [`rack`], [`pi3`] and [`ends`].
+//! The whole promise in the lab, each a file: [`promise`], [`rack`], [`outages`], [`pi3`] and [`ends`].
 //!
 //! Needs an image (`make image`); `FLEDERMAUS_IMAGE` names its directory. Nothing is faked: U-Boot, kernel, Docker.
 
 #![allow(clippy::unwrap_used)]
 
 mod ends;
+mod outages;
 mod pi3;
 mod promise;
 mod rack;
 mod room;
+mod seen;

@@ -3,47 +3,15 @@
 use std::time::Instant;
 
 use cluster::plan::WipePolicy;
-use cluster::swarm::Member;
-use cluster::view::{NodeView, StackState, StackView, SwarmView};
-use lab::control::HEAD;
+use cluster::view::NodeView;
+use lab::control::{CardDeed, CardKind, HEAD};
 use lab::spec::Machine;
 use lab::{Lab, Power};
 
 use crate::room::{SWARM_LIMIT, Wanted, boots, example, fledermaus, lab_up, members, names, swarm};
+use crate::seen::{Seen, wait};
 
 const NODES: [&str; 3] = ["node1", "node2", "node3"];
-
-/// What the head sees.
-struct Seen {
-    nodes: Vec<NodeView>,
-    swarm: SwarmView,
-    stacks: Vec<StackView>,
-}
-
-impl Seen {
-    /// Whether every node is Ready and in rotation, the managers are as many as wanted, and every task runs.
-    fn is_whole(&self) -> bool {
-        let runs = |stack: &StackView| {
-            stack.state == StackState::Deployed
-                && !stack.services.is_empty()
-                && stack.services.iter().all(|service| service.running == service.desired)
-        };
-        self.nodes.iter().all(|node| node.ready_at_ms.is_some())
-            && self.swarm.in_rotation.len() == self.nodes.len()
-            && self.managers() == 3
-            && self.stacks.iter().all(runs)
-    }
-
-    fn managers(&self) -> usize {
-        let manages = |member: &&Member| member.ready && member.manager && member.reachable;
-        self.swarm.members.iter().filter(manages).count()
-    }
-
-    /// How many nodes are not Ready.
-    fn away(&self) -> usize {
-        self.nodes.iter().filter(|node| node.ready_at_ms.is_none()).count()
-    }
-}
 
 #[test]
 fn the_quorum_outlives_orders_to_reboot_and_the_rack_a_power_cut() {
@@ -62,6 +30,9 @@ fn the_quorum_outlives_orders_to_reboot_and_the_rack_a_power_cut() {
 
     let took = two_reboot_at_once(&lab);
     println!("two of three managers ordered to reboot at once: made new in turn, {took:.1} s");
+
+    let took = a_card_is_swapped(&lab);
+    println!("a manager's card was swapped: all services run again after {took:.1} s");
 
     let before = boots(&lab);
     let took = the_power_goes(&lab);
@@ -95,6 +66,23 @@ fn two_reboot_at_once(lab: &Lab) -> f64 {
     began.elapsed().as_secs_f64()
 }
 
+/// A manager comes back with a blank card: its old entry goes, and it is a manager again. Seconds until all is as before.
+fn a_card_is_swapped(lab: &Lab) -> f64 {
+    let before = swarm(lab).cluster_id;
+    lab.power("node2", Power::Cut).unwrap();
+    lab.card("node2", CardDeed::Insert(CardKind::Blank)).unwrap();
+    let began = Instant::now();
+    lab.power("node2", Power::On).unwrap();
+    let mut has_begun = false;
+    wait(lab, "a manager with another card", |seen| {
+        has_begun |= seen.away() == 1;
+        has_begun && seen.is_whole()
+    });
+    assert_eq!(members(lab), names(&NODES), "no dead entry");
+    assert_eq!(swarm(lab).cluster_id, before, "the others kept the swarm");
+    began.elapsed().as_secs_f64()
+}
+
 /// Everything loses its power at once, and gets it back at once. Seconds until all is as before.
 fn the_power_goes(lab: &Lab) -> f64 {
     let all = || std::iter::once(HEAD).chain(NODES);
@@ -108,15 +96,4 @@ fn the_power_goes(lab: &Lab) -> f64 {
         has_begun && seen.is_whole()
     });
     began.elapsed().as_secs_f64()
-}
-
-/// Waits until `reached` says so of what the head sees.
-fn wait(lab: &Lab, what: &str, mut reached: impl FnMut(&Seen) -> bool) {
-    let look = &mut |nodes: &[NodeView]| {
-        let stacks = lab.client().get("/v1/stacks").unwrap();
-        reached(&Seen { nodes: nodes.to_vec(), swarm: swarm(lab), stacks })
-    };
-    if let Err(error) = lab.wait_for(what, SWARM_LIMIT, look) {
-        panic!("{error:#}\n{:?}\n{}", swarm(lab), lab.head_log(30));
-    }
 }

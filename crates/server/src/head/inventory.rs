@@ -203,7 +203,13 @@ impl State {
         self.zone_changes();
         self.unheard.topic(Topic::Nodes);
         self.audit(who, "node-forget", name, &mac.to_string());
-        self.bid_farewell(name_in_swarm);
+        self.bid_farewell(name_in_swarm.clone());
+        // The board that replaces it, if it is there, has not told anybody another name yet.
+        let is_heir = |node: &&Node| node.kept.boot == 0 && node.new_name().as_ref() == Some(&name_in_swarm);
+        if let Some(heir) = self.nodes.values().find(is_heir).map(|node| node.kept.mac) {
+            self.take_name(heir);
+            self.remember(heir);
+        }
         Ok(())
     }
 
@@ -228,8 +234,9 @@ impl State {
             return view;
         }
         for (mac, (wished, applied)) in next {
-            let name =
-                wished.get("name").and_then(|name| name.parse().ok()).unwrap_or_else(|| self.free_name(mac));
+            // A name that another board still has is this one's as soon as that is forgotten.
+            let name = wished.get("name").filter(|name| self.named(name).is_none());
+            let name = name.and_then(|name| name.parse().ok()).unwrap_or_else(|| self.free_name(mac));
             let node = self.nodes.entry(mac).or_insert_with(|| Node::new(mac, name));
             node.kept.applied = applied;
             self.wish(mac, wished);

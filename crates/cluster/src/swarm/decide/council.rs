@@ -36,7 +36,8 @@ impl Council<'_, '_, '_> {
             let Some(node) = self.desk.node(&member.hostname) else {
                 return !member.ready && is_of(member, forgotten);
             };
-            let Some(facts) = &node.facts else { return false };
+            // A board that replaces a forgotten one, and has not come up yet.
+            let Some(facts) = &node.facts else { return !member.ready && is_of(member, forgotten) };
             let over = match facts.state {
                 LocalState::Inactive => !node.busy,
                 LocalState::Active => {
@@ -53,9 +54,10 @@ impl Council<'_, '_, '_> {
 
     /// Has the join tokens rotated once no entry of a forgotten node is left. Whether it was told.
     pub(super) fn rotate_tokens(&mut self, forgotten: &[NodeName]) -> bool {
-        // A node of that name that is known is another board, which joins with the new ones.
-        let is_left =
-            |member: &&Member| is_of(member, forgotten) && self.desk.node(&member.hostname).is_none();
+        // A node of that name that speaks is another board, which joins with the new ones.
+        let speaks =
+            |member: &Member| self.desk.node(&member.hostname).is_some_and(|node| node.facts.is_some());
+        let is_left = |member: &&Member| is_of(member, forgotten) && !speaks(member);
         if forgotten.is_empty() || self.members.iter().any(|member| is_left(&member)) {
             return false;
         }

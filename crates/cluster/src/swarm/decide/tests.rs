@@ -71,6 +71,26 @@ fn a_node_that_never_returns_is_forgotten_with_its_entry_and_its_tokens() {
     assert!(swarm.known().is_some_and(|known| known.forgotten.is_empty()));
 }
 
+/// A board that died is replaced: its entry does not wait until the new one, of the same name, comes up.
+#[test]
+fn an_entry_of_a_forgotten_board_goes_though_another_has_its_name() {
+    let (mut world, mut swarm) = (World::new(4), Swarm::default());
+    world.settle(&mut swarm, 3);
+    (world.machines[0].up, world.machines[0].swarm) = (false, None);
+    swarm.forget(world.machines[0].name.clone());
+    for _ in 0..20 {
+        world.turn(&mut swarm, 3, None);
+        world.act_all();
+    }
+    assert_eq!(world.entries.len(), 3, "{:?}", world.entries);
+    assert!(world.rotations > 0);
+    swarm.rotated();
+    world.machines[0].up = true;
+    world.settle(&mut swarm, 3);
+    world.assert_whole(3);
+    assert_eq!(world.entries.len(), 4);
+}
+
 /// Two of three managers are lost for ever, one of them forgotten: the swarm begins anew.
 #[test]
 fn a_forgotten_manager_does_not_count_for_the_quorum_that_is_waited_for() {

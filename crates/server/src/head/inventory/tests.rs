@@ -150,3 +150,19 @@ fn a_node_is_forgotten_once_the_file_does_not_name_it() {
     let writes = state.take_writes();
     assert!(matches!(&writes[..], [Write::NoNode(mac), Write::Audit(_)] if *mac == MAC), "{writes:?}");
 }
+
+/// The file gives the name of a board that died to another, and the old one is forgotten.
+#[test]
+fn a_board_that_replaces_another_gets_its_name_when_that_is_forgotten() {
+    let mut state = state();
+    // One of a smaller address, which would be found first.
+    let mac: Mac = "b8:27:eb:00:00:01".parse().expect("an address");
+    boot(&mut state, MAC, ADDRESS);
+    let file = NODE1.replace(&MAC.to_string(), &mac.to_string());
+    state.apply(&root(), settings(&file, "pi"), false);
+    assert_eq!(state.named("node1").map(|node| node.kept.mac), Some(MAC), "it has it until it is forgotten");
+    state.forget(&root(), "node1").expect("forgotten");
+    let heir = state.named("node1").expect("the new board");
+    assert_eq!((heir.kept.mac, heir.fixed), (mac, Some(ADDRESS)));
+    assert!(!state.nodes.contains_key(&MAC));
+}

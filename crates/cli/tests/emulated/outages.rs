@@ -1,0 +1,159 @@
+//! What a rack goes through in its years, one after another in one lab of three managers that wipe at every boot: a stack's secret
+//! is changed, two nodes do not hear each other, the head dies in the middle of a rollout, a board dies and another takes its place,
+//! and all power goes. After each: one swarm, of exactly the live nodes, and the services run.
+
+use std::time::{Duration, Instant};
+
+use cluster::plan::WipePolicy;
+use cluster::swarm::{Progress, Rollout, RolloutState};
+use cluster::view::{NodeView, SwarmEvent};
+use lab::control::HEAD;
+use lab::spec::Machine;
+use lab::{Lab, Power};
+
+use crate::room::{SWARM_LIMIT, Wanted, boots, fledermaus, lab_up, members, names, swarm};
+use crate::seen::{Seen, wait};
+
+const NODES: [&str; 3] = ["node1", "node2", "node3"];
+/// Longer than Docker's managers take to notice that one of them is silent.
+const PARTED: Duration = Duration::from_secs(20);
+
+/// A page made of a config and a secret.
+const COMPOSE: &str = "version: \"3.8\"
+services:
+  web:
+    image: fledermaus/hello:1
+    command:
+      - /bin/busybox
+      - sh
+      - -c
+      - busybox mkdir -p /www && busybox cat /page /run/secrets/word > /www/index.html && exec busybox httpd -f -p 8080 -h /www
+    ports: [\"80:8080\"]
+    configs: [{source: page, target: /page}]
+    secrets: [word]
+    healthcheck: {test: [CMD, /bin/busybox, wget, -q, -O, /dev/null, \"http://127.0.0.1:8080/\"], interval: 5s}
+    deploy: {replicas: 3, placement: {max_replicas_per_node: 1}}
+configs: {page: {file: ./page}}
+secrets: {word: {file: word}}
+";
+
+#[test]
+fn a_swarm_outlives_what_a_rack_goes_through() {
+    let lab = lab_up(&Wanted {
+        name: "outages",
+        machine: Machine::Virt,
+        nodes: 3,
+        managers: 3,
+        wipe: WipePolicy::Always,
+        user_data: "#!/bin/sh\necho up\n",
+    });
+    lab.wait_ready(3, SWARM_LIMIT).unwrap();
+    wait(&lab, "three managers", |seen| seen.managers() == 3);
+    deploy(&lab, "first");
+    told("a changed secret", &lab, |lab| deploy(lab, "second"));
+    told("two nodes do not hear each other", &lab, two_nodes_are_parted);
+    told("the head dies in the middle of a rollout", &lab, the_head_dies);
+    told("a board dies, and another takes its place", &lab, a_board_is_replaced);
+    told("the rack and its head lose their power (always)", &lab, the_power_goes);
+    lab.down().unwrap();
+}
+
+/// Has something happen, and says how long it took until all was as it should be.
+fn told(what: &str, lab: &Lab, happens: fn(&Lab)) {
+    let began = Instant::now();
+    happens(lab);
+    assert_eq!(members(lab), names(&NODES), "exactly the live nodes after: {what}");
+    println!("{what}: {:.1} s", began.elapsed().as_secs_f64());
+}
+
+/// Deploys the page with that secret, and waits until it is the page of all nodes.
+fn deploy(lab: &Lab, word: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in [("page.yml", COMPOSE), ("page", "the word is "), ("word", word)] {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let shown = {
+        fledermaus(lab, &["stack", "deploy", "page", folder.path().join("page.yml").to_str().unwrap()]);
+        fledermaus(lab, &["stack", "show", "page"])
+    };
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("secrets that the head holds: word") && !shown.contains(word), "{shown}");
+    let page = format!("the word is {word}");
+    wait(lab, &page, |seen| seen.is_whole() && shows(lab, &page));
+    assert!(!lab.head_log(10_000).contains(&page), "a secret is in the head's log");
+}
+
+/// Whether every node shows the page; each fetch may reach another replica.
+fn shows(lab: &Lab, page: &str) -> bool {
+    let mut fetches = (0..9).map(|number| lab.fetch(&format!("http://10.78.0.{}/", 11 + number % 3)));
+    fetches.all(|fetched| fetched.is_ok_and(|fetched| fetched.body == page))
+}
+
+/// Two managers do not hear each other, but the third and the head hear both: it stays one swarm, and nobody is wiped.
+fn two_nodes_are_parted(lab: &Lab) {
+    let (before, swarm_before) = (boots(lab), swarm(lab).cluster_id);
+    lab.part(Some(["node1", "node2"])).unwrap();
+    let until = Instant::now() + PARTED;
+    wait(lab, "the parting has lasted", |_| Instant::now() >= until);
+    lab.part(None).unwrap();
+    wait(lab, "all services after the parting", Seen::is_whole);
+    assert_eq!((boots(lab), swarm(lab).cluster_id), (before, swarm_before));
+}
+
+/// The head is killed while a node is away, and comes back: the rollout goes on, and each node is made new once.
+fn the_head_dies(lab: &Lab) {
+    let before = boots(lab);
+    fledermaus(lab, &["rollout", "start", "node2", "node3", "--detach", "--pause", "1"]);
+    wait(lab, "a node is away", |seen| seen.away() == 1);
+    lab.power(HEAD, Power::Cut).unwrap();
+    lab.power(HEAD, Power::On).unwrap();
+    let mut most_away = 0;
+    wait(lab, "the rollout's end", |seen| {
+        most_away = most_away.max(seen.away());
+        let rollout: Rollout = lab.client().get("/v1/rollout").unwrap();
+        assert!(!matches!(rollout.state, RolloutState::Stopped { .. }), "{rollout:?}");
+        rollout.state == RolloutState::Done
+            && rollout.nodes.iter().all(|(_, progress)| matches!(progress, Progress::Done { .. }))
+    });
+    assert_eq!(most_away, 1, "one at a time");
+    wait(lab, "all services after the rollout", Seen::is_whole);
+    assert_eq!(boots(lab), [before[0], before[1] + 1, before[2] + 1]);
+}
+
+/// A manager's board dies. It is forgotten: its entry goes, and the tokens that it knew. Another board has its name.
+fn a_board_is_replaced(lab: &Lab) {
+    lab.power("node3", Power::Cut).unwrap();
+    wait(lab, "the managers notice", |seen| {
+        seen.swarm.members.iter().filter(|member| member.ready).count() == 2
+    });
+    let before = swarm(lab).cluster_id;
+    lab.replace("node3").unwrap();
+    let file = lab.place().configuration();
+    let mac = |nodes: &[NodeView]| nodes.iter().find(|node| node.name.as_str() == "node3").unwrap().mac;
+    let old = mac(&lab.nodes().unwrap());
+    let board = lab.status().unwrap().boards.remove(2).mac;
+    assert_ne!(old, board);
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text.replace(&old.to_string(), &board.to_string())).unwrap();
+    fledermaus(lab, &["apply"]);
+    fledermaus(lab, &["node", "forget", "node3"]);
+    wait(lab, "the dead entry is gone", |_| members(lab) == names(&NODES[..2]));
+    lab.power("node3", Power::On).unwrap();
+    wait(lab, "another board is node3", |seen| mac(&seen.nodes) == board && seen.is_whole());
+    assert_eq!(swarm(lab).cluster_id, before);
+    let events: Vec<SwarmEvent> = lab.client().get("/v1/swarm/events").unwrap();
+    let rotated = events.iter().filter(|event| event.text.contains("join tokens are made anew")).count();
+    assert_eq!(rotated, 1, "{events:?}");
+}
+
+/// Everything loses its power at once: the swarm is formed anew, and the head's stack is in it, its secret too.
+fn the_power_goes(lab: &Lab) {
+    let (before, swarm_before) = (boots(lab), swarm(lab).cluster_id);
+    let all = || std::iter::once(HEAD).chain(NODES);
+    all().for_each(|name| lab.power(name, Power::Cut).unwrap());
+    all().for_each(|name| lab.power(name, Power::On).unwrap());
+    wait(lab, "all services after the power cut", |seen| {
+        seen.swarm.cluster_id != swarm_before && seen.is_whole() && shows(lab, "the word is second")
+    });
+    assert!(before.iter().zip(boots(lab)).all(|(before, after)| after == before + 1), "{before:?}");
+}
