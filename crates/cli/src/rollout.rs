@@ -19,8 +19,13 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// What the head says, or why the rollout stopped.
 pub(crate) fn run(command: &Command, head: &Client, json: bool) -> anyhow::Result<()> {
     let (rollout, detach) = match command {
-        Command::Start { nodes, label, pause, detach } => {
-            let wish = RolloutWish { nodes: nodes.clone(), label: label.clone(), pause_secs: *pause };
+        Command::Start { nodes, label, pause, max_unavailable, detach } => {
+            let wish = RolloutWish {
+                nodes: nodes.clone(),
+                label: label.clone(),
+                pause_secs: *pause,
+                max_unavailable: Some(*max_unavailable),
+            };
             (head.ask("/v1/rollout", &wish)?, *detach)
         }
         Command::Resume { detach } => (head.ask("/v1/rollout/resume", &())?, *detach),
@@ -62,13 +67,14 @@ fn news(rollout: &Rollout) -> String {
     let is_done = |(_, progress): &&(NodeName, Progress)| matches!(progress, Progress::Done { .. });
     let done = rollout.nodes.iter().filter(is_done).count();
     let is_under_way = |(_, progress): &&(NodeName, Progress)| matches!(progress, Progress::UnderWay { .. });
-    let now = rollout.nodes.iter().find(is_under_way);
-    let what = match (&rollout.state, now) {
+    let now: Vec<&str> = rollout.nodes.iter().filter(is_under_way).map(|(name, _)| name.as_str()).collect();
+    let what = match (&rollout.state, &now[..]) {
         (RolloutState::Done, _) => "done".to_owned(),
         (RolloutState::Stopped { .. }, _) => "stopped".to_owned(),
-        (RolloutState::Running, Some((name, _))) => format!("{name} is made new"),
-        (RolloutState::Running, None) if rollout.waits_for.is_empty() => "goes on".to_owned(),
-        (RolloutState::Running, None) => format!("waits for {}", rollout.waits_for),
+        (RolloutState::Running, [name]) => format!("{name} is made new"),
+        (RolloutState::Running, []) if rollout.waits_for.is_empty() => "goes on".to_owned(),
+        (RolloutState::Running, []) => format!("waits for {}", rollout.waits_for),
+        (RolloutState::Running, names) => format!("{} are made new", names.join(", ")),
     };
     format!("{done} of {} nodes are new: {what}", rollout.nodes.len())
 }

@@ -192,6 +192,10 @@ pub struct RolloutWish {
     /// How long all has to be well before the next node is taken, in seconds.
     #[serde(default)]
     pub pause_secs: u32,
+    /// How many nodes may be away at the same time; one if it is not said. Managers go only while those that stay are a
+    /// majority.
+    #[serde(default)]
+    pub max_unavailable: Option<std::num::NonZeroU16>,
 }
 
 /// Something that was decided about the swarm, or that ended a decision.

@@ -1,5 +1,6 @@
 //! `swarm`, `rollout`, `stack`: what runs on the nodes together.
 
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -33,6 +34,9 @@ pub(crate) enum Rollout {
         /// How many seconds all has to be well before the next node is taken
         #[arg(long, value_name = "SECONDS", default_value_t = 5)]
         pause: u32,
+        /// How many nodes may be away at the same time; managers only while a majority of them stays
+        #[arg(long, value_name = "N", default_value = "1")]
+        max_unavailable: NonZeroU16,
         /// Do not wait for its end
         #[arg(long)]
         detach: bool,

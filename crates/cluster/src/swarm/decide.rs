@@ -87,6 +87,8 @@ pub struct NodeState {
 pub struct View {
     /// How many managers the operator wants; odd.
     pub managers: usize,
+    /// How many nodes may be rebooting at the same time; at least one may.
+    pub at_once: usize,
     /// The enrolled nodes, in the order of their names.
     pub nodes: Vec<NodeState>,
 }
@@ -119,8 +121,8 @@ pub struct Swarm {
     forming: Option<(NodeName, u64)>,
     foreign_since: BTreeMap<NodeName, u64>,
     leaderless_since: Option<u64>,
-    /// The id of the entry that was drained last, and since when it is seen drained.
-    drained: Option<(String, u64)>,
+    /// The ids of the entries that were drained for a reboot, and since when each is seen drained.
+    drained: BTreeMap<String, u64>,
     /// The forgotten nodes whose tokens are being rotated away.
     rotating: Vec<NodeName>,
 }

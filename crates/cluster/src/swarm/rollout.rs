@@ -1,4 +1,5 @@
-//! A rollout: nodes are made new one after another, the next only when all is well again; the first failure ends it.
+//! A rollout: nodes are made new one after another, or a few at a time, the next only when all else is well; the first failure
+//! ends it.
 //!
 //! ```text
 //!   Running ──every node is new──► Done
@@ -7,7 +8,7 @@
 //!      └──────────────►
 //! ```
 //!
-//! It only wants reboots, of one node at a time; what a reboot takes (substitute, demote, drain, remove) and whether the
+//! It only wants reboots, of as many nodes at a time as it was given; what a reboot takes (substitute, demote, drain, remove) and whether the
 //! quorum allows it now is decided where every reboot is. Pure: whoever calls tells what is seen, and keeps it on disk.
 
 use std::fmt;
@@ -30,6 +31,9 @@ pub struct Rollout {
     pub state: RolloutState,
     /// How long all has to be well before the next node, in milliseconds.
     pub pause_ms: u64,
+    /// How many nodes may be under way at the same time.
+    #[serde(default = "one")]
+    pub max_unavailable: usize,
     /// Since when all is well, milliseconds since 1970.
     #[serde(default)]
     pub well_since_ms: Option<u64>,
@@ -103,13 +107,18 @@ pub struct Sight {
     pub reboot: Reboot,
 }
 
+fn one() -> usize {
+    1
+}
+
 impl Rollout {
-    /// A rollout of these nodes in this order.
+    /// A rollout of these nodes in this order, one at a time.
     pub fn new(nodes: Vec<NodeName>, pause_ms: u64) -> Self {
         Self {
             nodes: nodes.into_iter().map(|name| (name, Progress::Waiting)).collect(),
             state: RolloutState::Running,
             pause_ms,
+            max_unavailable: 1,
             well_since_ms: None,
             waits_for: String::new(),
         }
@@ -151,7 +160,8 @@ impl Rollout {
         }
         let is_waiting = |(_, progress): &(NodeName, Progress)| *progress == Progress::Waiting;
         let next = self.nodes.iter().position(is_waiting);
-        if let Some(trouble) = trouble(nodes, next.map(|place| &self.nodes[place].0), unsettled) {
+        let next_name = next.map(|place| &self.nodes[place].0);
+        if let Some(trouble) = trouble(nodes, next_name, &self.may_be_away(next), unsettled) {
             self.well_since_ms = None;
             self.waits_for = trouble;
             return None;
@@ -177,11 +187,27 @@ impl Rollout {
         None
     }
 
-    /// Whether the node that is under way is new, or failed.
-    fn look_after(&mut self, nodes: &[Sight], unsettled: &[&str], now_ms: u64) {
+    /// The nodes whose being away does not keep the next one: those under way, while there may be more.
+    fn may_be_away(&self, next: Option<usize>) -> Vec<NodeName> {
+        let names = self.under_way();
+        if next.is_some() && names.len() < self.max_unavailable { names } else { Vec::new() }
+    }
+
+    fn under_way(&self) -> Vec<NodeName> {
         let is_under_way =
-            |(_, progress): &&mut (NodeName, Progress)| matches!(progress, Progress::UnderWay { .. });
-        let Some((name, progress)) = self.nodes.iter_mut().find(is_under_way) else { return };
+            |(_, progress): &&(NodeName, Progress)| matches!(progress, Progress::UnderWay { .. });
+        self.nodes.iter().filter(is_under_way).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether the nodes that are under way are new, or failed.
+    fn look_after(&mut self, nodes: &[Sight], unsettled: &[&str], now_ms: u64) {
+        for name in self.under_way() {
+            self.look_after_one(&name, nodes, unsettled, now_ms);
+        }
+    }
+
+    fn look_after_one(&mut self, name: &NodeName, nodes: &[Sight], unsettled: &[&str], now_ms: u64) {
+        let Some((name, progress)) = self.nodes.iter_mut().find(|(other, _)| other == name) else { return };
         let Progress::UnderWay { since_ms, boot } = *progress else { return };
         let sight = nodes.iter().find(|sight| sight.name == *name);
         let is_new = sight.is_some_and(|sight| sight.boot > boot);
@@ -218,12 +244,18 @@ fn late(sight: &Sight, is_new: bool, unsettled: &[&str]) -> String {
 }
 
 /// Why the next node may not be taken out now. That it is not well itself is no reason: it may be what is to be mended.
-fn trouble(nodes: &[Sight], next: Option<&NodeName>, unsettled: &[&str]) -> Option<String> {
-    if let Some(away) = nodes.iter().find(|sight| sight.reboot != Reboot::No) {
+fn trouble(
+    nodes: &[Sight],
+    next: Option<&NodeName>,
+    may_be_away: &[NodeName],
+    unsettled: &[&str],
+) -> Option<String> {
+    let counts = |sight: &&Sight| !may_be_away.contains(&sight.name);
+    if let Some(away) = nodes.iter().filter(counts).find(|sight| sight.reboot != Reboot::No) {
         return Some(format!("{} to be back", away.name));
     }
     let is_away = |sight: &&Sight| sight.boot > 0 && !sight.is_ready && next != Some(&sight.name);
-    if let Some(away) = nodes.iter().find(is_away) {
+    if let Some(away) = nodes.iter().filter(counts).find(is_away) {
         return Some(format!("{} to be Ready", away.name));
     }
     unsettled.first().map(|service| format!("{service} to run as it should"))
@@ -280,6 +312,33 @@ mod tests {
             assert_eq!(rollout.nodes[place].1, Progress::Done { took_ms: 3 });
         }
         rollout.step(&nodes, &[], 1_000_000);
+        assert_eq!(rollout.state, RolloutState::Done);
+    }
+
+    #[test]
+    fn two_may_be_away_at_a_time_and_a_third_node_that_is_not_well_is_waited_for() {
+        let mut nodes = sights(4);
+        let mut rollout = Rollout { max_unavailable: 2, ..rollout(&nodes, 0) };
+        assert_eq!(rollout.step(&nodes, &[], 0), Some(nodes[0].name.clone()));
+        (nodes[0].reboot, nodes[0].is_ready) = (Reboot::Wanted, false);
+        assert_eq!(rollout.step(&nodes, &["web"], 1), None, "its tasks run elsewhere first");
+        nodes[3].is_ready = false;
+        assert_eq!(rollout.step(&nodes, &[], 2), None);
+        assert_eq!(rollout.waits_for, "node4 to be Ready");
+        nodes[3].is_ready = true;
+        assert_eq!(rollout.step(&nodes, &[], 3), Some(nodes[1].name.clone()));
+        (nodes[1].reboot, nodes[1].is_ready) = (Reboot::Wanted, false);
+        assert_eq!(rollout.step(&nodes, &[], 4), None);
+        assert_eq!(rollout.waits_for, "node1 to be back");
+        made_new(&mut nodes[1]);
+        assert_eq!(rollout.step(&nodes, &[], 5), Some(nodes[2].name.clone()), "the second was faster");
+        made_new(&mut nodes[2]);
+        assert_eq!(rollout.step(&nodes, &[], 6), Some(nodes[3].name.clone()));
+        made_new(&mut nodes[3]);
+        rollout.step(&nodes, &[], 7);
+        assert_eq!(rollout.state, RolloutState::Running, "the first is not back");
+        made_new(&mut nodes[0]);
+        rollout.step(&nodes, &[], 8);
         assert_eq!(rollout.state, RolloutState::Done);
     }
 

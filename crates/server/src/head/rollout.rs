@@ -42,7 +42,9 @@ impl State {
                 None => "no node has booted yet: there is nothing to roll out to".to_owned(),
             });
         }
-        self.rollout = Some(Rollout::new(nodes, u64::from(wish.pause_secs) * 1_000));
+        let rollout = Rollout::new(nodes, u64::from(wish.pause_secs) * 1_000);
+        let max_unavailable = wish.max_unavailable.map_or(1, |many| usize::from(many.get()));
+        self.rollout = Some(Rollout { max_unavailable, ..rollout });
         self.keep_rollout();
         self.step_rollout();
         self.rollout.clone().ok_or_else(String::new)

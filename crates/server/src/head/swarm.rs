@@ -4,7 +4,7 @@ mod events;
 
 use cluster::phase::Step;
 use cluster::report::{Action, Outcome};
-use cluster::swarm::{LocalState, ManagerFacts, Member, NodeState, Reboot, View};
+use cluster::swarm::{LocalState, ManagerFacts, Member, NodeState, Reboot, RolloutState, View};
 use cluster::view::SwarmView;
 use cluster::{Mac, NodeName, Phase};
 
@@ -78,7 +78,9 @@ impl State {
         };
         let mut nodes: Vec<NodeState> = self.nodes.values().filter_map(node).collect();
         nodes.sort_by(|one, other| one.name.cmp(&other.name));
-        View { managers: self.settings.managers, nodes }
+        let running = self.rollout.as_ref().filter(|rollout| rollout.state == RolloutState::Running);
+        let at_once = running.map_or(1, |rollout| rollout.max_unavailable);
+        View { managers: self.settings.managers, at_once, nodes }
     }
 
     fn order(&mut self, name: &NodeName, action: Action) {

@@ -1,5 +1,7 @@
 //! What is asked of the manager that answers: bury the dead, take out what is to reboot, fit the managers.
 
+use std::collections::BTreeMap;
+
 use super::{Desk, NodeState, Reboot, RoleWish, is_live};
 use crate::NodeName;
 use crate::report::Action;
@@ -22,7 +24,7 @@ pub(super) struct Council<'d, 'v, 'm> {
     pub(super) authority: &'m NodeState,
     pub(super) facts: &'m ManagerFacts,
     pub(super) members: &'m [Member],
-    pub(super) drained: &'m mut Option<(String, u64)>,
+    pub(super) drained: &'m mut BTreeMap<String, u64>,
 }
 
 impl Council<'_, '_, '_> {
@@ -64,26 +66,31 @@ impl Council<'_, '_, '_> {
         self.desk.order(&self.authority.name, Action::RotateTokens)
     }
 
-    /// Takes the next node that is to be rebooted a step further; one at a time.
+    /// Takes the next nodes that are to be rebooted a step further: as many as may be away at the same time.
     pub(super) fn reboot(&mut self) {
-        let now_ms = self.desk.now_ms;
-        let away = self.desk.view.nodes.iter().find(
-            |node| matches!(node.reboot, Reboot::Ordered { since_ms } if now_ms < since_ms + REBOOT_LIMIT_MS),
-        );
+        let members = self.members;
+        self.drained.retain(|id, _| members.iter().any(|member| member.id == *id));
+        let away: Vec<&NodeState> = self.desk.view.nodes.iter().filter(|node| self.is_away(node)).collect();
+        let free = self.desk.view.at_once.max(1).saturating_sub(away.len());
         let mut wanted: Vec<&NodeState> =
             self.desk.view.nodes.iter().filter(|node| node.reboot == Reboot::Wanted).collect();
         // One that was begun (drained, or taken out already) is brought to its end first; managers go last,
         // so that a worker that is to be rebooted too can take over.
         wanted.sort_by_key(|node| self.entry(node).map(|entry| (!entry.drained, entry.manager)));
         for (place, node) in wanted.into_iter().enumerate() {
-            match away {
+            match away.first() {
+                _ if place < free => self.take_out(node),
                 Some(away) => {
                     self.desk.hold(format!("{} waits: {} is not back yet", node.name, away.name));
                 }
-                None if place > 0 => self.desk.hold(format!("{} waits for its turn to reboot", node.name)),
-                None => self.take_out(node),
+                None => self.desk.hold(format!("{} waits for its turn to reboot", node.name)),
             }
         }
+    }
+
+    /// Whether a node was told to reboot and is not back, but not for so long that it counts as lost.
+    fn is_away(&self, node: &NodeState) -> bool {
+        matches!(node.reboot, Reboot::Ordered { since_ms } if self.desk.now_ms < since_ms + REBOOT_LIMIT_MS)
     }
 
     fn entry(&self, node: &NodeState) -> Option<Member> {
@@ -112,10 +119,7 @@ impl Council<'_, '_, '_> {
     /// Why a drained node must not go yet.
     fn is_still_needed(&mut self, node: &NodeState, id: &str) -> Option<String> {
         let now_ms = self.desk.now_ms;
-        let since_ms = match self.drained {
-            Some((drained, since_ms)) if drained == id => *since_ms,
-            _ => self.drained.insert((id.to_owned(), now_ms)).1,
-        };
+        let since_ms = *self.drained.entry(id.to_owned()).or_insert(now_ms);
         if let Some(Service { name: service, .. }) =
             self.facts.services.iter().find(|service| service.starting)
             && now_ms < since_ms + SETTLE_LIMIT_MS
@@ -141,7 +145,10 @@ impl Council<'_, '_, '_> {
         if others.is_empty() {
             return self.leave_alone(node);
         }
-        if reachable <= others.len() / 2 {
+        let is_going = |other: &NodeState| other.name != node.name && self.is_going(other);
+        let others_go = self.desk.view.nodes.iter().any(is_going);
+        // Where several go at the same time, those that stay are a majority of as many as there should be.
+        if reachable <= others.len() / 2 || (others_go && others.len() <= self.desk.view.managers / 2) {
             return self
                 .desk
                 .hold(format!("{} waits: without it the managers would lose their quorum", node.name));
@@ -150,6 +157,12 @@ impl Council<'_, '_, '_> {
             return self.desk.hold(format!("{} waits for another manager to take over", node.name));
         }
         self.tell(Action::Demote { id: entry.id.clone() });
+    }
+
+    /// Whether a node is away for a reboot, or was begun to be taken out for one.
+    fn is_going(&self, node: &NodeState) -> bool {
+        let is_begun = || self.entry(node).is_none_or(|entry| entry.drained);
+        self.is_away(node) || (node.reboot == Reboot::Wanted && is_begun())
     }
 
     /// The only manager, and nobody can take its place.

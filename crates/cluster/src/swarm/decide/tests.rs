@@ -47,6 +47,34 @@ fn of_two_managers_ordered_to_reboot_the_second_is_held_until_the_first_is_back(
     world.assert_whole(3);
 }
 
+/// A rollout of several at a time: as many are away as may be, but of the managers never so many that those left are no
+/// majority.
+#[test]
+fn several_reboot_at_a_time_and_most_managers_stay() {
+    for (count, managers, at_once, most) in [(5, 3, 2, 2), (5, 5, 4, 2), (3, 3, 3, 1), (4, 1, 3, 3)] {
+        let (mut world, mut swarm) = (World { at_once, ..World::new(count) }, Swarm::default());
+        world.settle(&mut swarm, managers);
+        world.machines.iter_mut().for_each(|machine| machine.reboot = Reboot::Wanted);
+        let mut most_away = 0;
+        for turn in 0..400 {
+            world.turn(&mut swarm, managers, None);
+            world.act_all();
+            assert_eq!(world.quorums(), 1, "{:?}", world.entries);
+            let voters = world.entries.iter().filter(|(_, member)| member.manager).count();
+            assert!(voters > managers / 2, "{voters} of {managers}");
+            most_away = most_away.max(world.machines.iter().filter(|machine| !machine.up).count());
+            // Slow to boot, so that others can go meanwhile.
+            if turn % 40 == 39 {
+                world.come_up();
+            }
+        }
+        assert_eq!(most_away, most, "{count} nodes, {managers} managers, {at_once} at once");
+        assert!(world.machines.iter().all(|machine| machine.reboot == Reboot::No), "{world:?}");
+        world.settle(&mut swarm, managers);
+        world.assert_whole(managers);
+    }
+}
+
 /// Its entry goes, a manager's too, and nobody joins with what it knew.
 #[test]
 fn a_node_that_never_returns_is_forgotten_with_its_entry_and_its_tokens() {
@@ -209,9 +237,10 @@ proptest! {
     fn whatever_happens_it_becomes_whole_again(
         count in 1_usize..6,
         wanted in prop_oneof![Just(1_usize), Just(3), Just(5)],
+        at_once in 1_usize..4,
         storms in prop::collection::vec((0_usize..6, 0_u8..5), 0..60),
     ) {
-        let (mut world, mut swarm) = (World::new(count), Swarm::default());
+        let (mut world, mut swarm) = (World { at_once, ..World::new(count) }, Swarm::default());
         for (index, kind) in storms {
             let index = index % count;
             match kind {

@@ -70,7 +70,7 @@ fn what_is_decided_and_what_fails_is_kept_in_words() {
 fn a_rollout_takes_the_nodes_with_a_label() {
     let mut state = state();
     boot(&mut state, MAC, ADDRESS);
-    let wish = |label: &str| RolloutWish { nodes: vec![], label: Some(label.to_owned()), pause_secs: 0 };
+    let wish = |label: &str| RolloutWish { label: Some(label.to_owned()), ..RolloutWish::default() };
     assert!(state.begin_rollout(&wish("rack")).is_err_and(|error| error.contains("key=value")));
     assert!(state.begin_rollout(&wish("rack=2")).is_err_and(|error| error.contains("has the label rack=2")));
     let wishes = &mut state.nodes.get_mut(&MAC).expect("a node").kept.wishes;

@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) rotations: usize,
     /// Whether a task of the service is starting.
     pub(super) starting: bool,
+    /// How many nodes may be rebooting at the same time.
+    pub(super) at_once: usize,
 }
 
 impl World {
@@ -102,7 +104,7 @@ impl World {
             busy: machine.order.is_some(),
             reboot: machine.reboot,
         };
-        View { managers, nodes: self.machines.iter().map(node).collect() }
+        View { managers, at_once: self.at_once, nodes: self.machines.iter().map(node).collect() }
     }
 
     pub(super) fn entry(&mut self, swarm: u32, id: &str) -> Option<&mut Member> {
