@@ -119,7 +119,11 @@ fn the_head_dies(lab: &Lab) {
     });
     assert_eq!(most_away, 1, "one at a time");
     wait(lab, "all services after the rollout", Seen::is_whole);
-    assert_eq!(boots(lab), [before[0], before[1] + 1, before[2] + 1]);
+    // A boot that the head's death interrupted is begun again, and counts as another; it is told to go once.
+    assert_eq!(boots(lab)[0], before[0]);
+    let orders =
+        |node: &str| events(lab).iter().filter(|event| event.text == format!("{node} reboots")).count();
+    assert_eq!(["node2", "node3"].map(orders), [1, 1], "{:?}", events(lab));
 }
 
 /// A manager's board dies. It is forgotten: its entry goes, and the tokens that it knew. Another board has its name.
@@ -143,9 +147,12 @@ fn a_board_is_replaced(lab: &Lab) {
     lab.power("node3", Power::On).unwrap();
     wait(lab, "another board is node3", |seen| mac(&seen.nodes) == board && seen.is_whole());
     assert_eq!(swarm(lab).cluster_id, before);
-    let events: Vec<SwarmEvent> = lab.client().get("/v1/swarm/events").unwrap();
-    let rotated = events.iter().filter(|event| event.text.contains("join tokens are made anew")).count();
-    assert_eq!(rotated, 1, "{events:?}");
+    let rotated = |event: &&SwarmEvent| event.text.contains("join tokens are made anew");
+    assert_eq!(events(lab).iter().filter(rotated).count(), 1, "{:?}", events(lab));
+}
+
+fn events(lab: &Lab) -> Vec<SwarmEvent> {
+    lab.client().get("/v1/swarm/events").unwrap()
 }
 
 /// Everything loses its power at once: the swarm is formed anew, and the head's stack is in it, its secret too.
