@@ -100,15 +100,21 @@ fn kind(member: &mut tar::Entry<'_, impl Read>, tree: &Tree) -> Result<Option<Ki
         tar::EntryType::Directory => Ok(Some(Kind::Folder)),
         tar::EntryType::Symlink => Ok(Some(Kind::Link(target(member)?))),
         tar::EntryType::Link => Ok(tree.get(&clean(&target(member)?)?).map(|entry| entry.kind.clone())),
-        tar::EntryType::Regular | tar::EntryType::Continuous => {
-            // What the header says is a hint: a hostile one must not make room for more than there is.
-            let hint = member.size().min(READ_AHEAD_BYTES_LIMIT) as usize;
-            let mut content = Vec::with_capacity(hint);
-            member.read_to_end(&mut content)?;
-            Ok(Some(Kind::File(content.into())))
-        }
+        tar::EntryType::Regular | tar::EntryType::Continuous => Ok(Some(Kind::File(content(member)?))),
         other => bail!("a file of type {other:?} has no place in a package"),
     }
+}
+
+/// A file's content, read to where it stays: copied once more, 300 MB would be, for a system image.
+fn content(member: &mut tar::Entry<'_, impl Read>) -> Result<Arc<[u8]>> {
+    // What the header says is a claim: a hostile one must not make room for more than there is.
+    let mut place: Arc<[u8]> =
+        std::iter::repeat_n(0, member.size().min(READ_AHEAD_BYTES_LIMIT) as usize).collect();
+    let room = Arc::get_mut(&mut place).context("nobody else has it yet")?;
+    member.read_exact(room).context("it ends too early")?;
+    let mut rest = Vec::new();
+    member.read_to_end(&mut rest)?;
+    Ok(if rest.is_empty() { place } else { [&place[..], &rest].concat().into() })
 }
 
 #[cfg(test)]

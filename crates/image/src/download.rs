@@ -4,14 +4,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use cluster::Digest;
 use sha2::{Digest as _, Sha256};
 
+use crate::crew;
 use crate::progress::Progress;
 
 /// How many files are fetched at once.
@@ -153,30 +152,11 @@ impl Downloads {
     /// The first file that cannot be had; the others are not waited for.
     pub(crate) fn fetch_all(&self, wanted: &[Wanted], progress: &mut dyn Progress) -> Result<()> {
         let total: u64 = wanted.iter().map(|file| file.bytes).sum();
-        let next = AtomicUsize::new(0);
-        let (told, hear) = mpsc::sync_channel::<Result<u64>>(WORKERS * 4);
-        std::thread::scope(|scope| {
-            for _ in 0..WORKERS.min(wanted.len()) {
-                let (told, next) = (told.clone(), &next);
-                scope.spawn(move || {
-                    while let Some(file) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        let result = self.fetch(file, &|bytes| told.send(Ok(bytes)).is_ok());
-                        if let Err(error) = result
-                            && told.send(Err(error)).is_err()
-                        {
-                            return;
-                        }
-                    }
-                });
-            }
-            drop(told);
-            let mut done = 0;
-            // Leaving the loop drops the receiver, which ends the workers at their next report.
-            for step in hear {
-                done += step?;
-                progress.bytes(done, total);
-            }
-            Ok(())
+        let mut done = 0;
+        let fetch = |_, file: &Wanted, told: &dyn Fn(u64) -> bool| self.fetch(file, told);
+        crew::run(WORKERS, wanted, fetch, |bytes| {
+            done += bytes;
+            progress.bytes(done, total);
         })
     }
 

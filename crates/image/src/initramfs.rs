@@ -6,8 +6,9 @@ use anyhow::{Context, Result};
 use crate::packer::{Method, Packer};
 use crate::tree::{Kind, Tree};
 
-/// The kernel unpacks any level equally fast; higher ones save nothing more at this size.
-const ZSTD_LEVEL: i32 = 19;
+/// Of 7.0 MB level 16 makes 1.78 MB in 1.7 s, 17 1.73 MB in 2.0 s, 18 and 19 1.68 MB in 2.6 and 2.9 s (zstd 1.5, one core). The kernel
+/// unpacks any of them equally fast.
+const ZSTD_LEVEL: i32 = 17;
 
 /// One file of an archive.
 struct Member<'a> {

@@ -15,6 +15,7 @@ pub mod card;
 mod compose;
 mod container;
 mod copyright;
+mod crew;
 mod deb;
 mod download;
 mod files;

@@ -15,6 +15,15 @@ use modinfo::Modinfo;
 
 /// The largest module, unpacked, in bytes; amdgpu of Debian's kernel has 25 MB.
 const MODULE_BYTES_LIMIT: u64 = 256 * 1024 * 1024;
+/// How the kernel's path begins in its package; its version follows.
+const KERNEL: &str = "boot/vmlinuz-";
+/// Where its modules are.
+const MODULES: &str = "usr/lib/modules/";
+
+/// Whether a file of the kernel's package is the kernel, a module, or a list of modules.
+pub(crate) fn is_wanted(path: &str) -> bool {
+    path.starts_with(KERNEL) || path.starts_with(MODULES)
+}
 
 /// The modules of one kernel, none of them unpacked yet.
 pub(crate) struct Kernel<'a> {
@@ -49,12 +58,11 @@ impl<'a> Kernel<'a> {
     /// # Errors
     /// There is none.
     pub(crate) fn find(package: &'a Tree) -> Result<Self> {
-        let image = package.iter().find_map(|(path, _)| path.strip_prefix("boot/vmlinuz-"));
+        let image = package.iter().find_map(|(path, _)| path.strip_prefix(KERNEL));
         let version = image.context("the kernel's package has no boot/vmlinuz-…")?.to_owned();
-        let image =
-            package.content(&format!("boot/vmlinuz-{version}")).context("the kernel is no file")?.clone();
-        let of = package.get(&format!("boot/vmlinuz-{version}")).map(|entry| entry.package.clone());
-        let folder = format!("usr/lib/modules/{version}/");
+        let image = package.content(&format!("{KERNEL}{version}")).context("the kernel is no file")?.clone();
+        let of = package.get(&format!("{KERNEL}{version}")).map(|entry| entry.package.clone());
+        let folder = format!("{MODULES}{version}/");
         let mut files = HashMap::new();
         for (path, entry) in package.iter() {
             let Kind::File(content) = &entry.kind else { continue };
@@ -106,7 +114,7 @@ impl<'a> Kernel<'a> {
     /// # Errors
     /// Modules need each other in a circle.
     pub(crate) fn install(&self, chosen: &Chosen, root: &mut Tree) -> Result<()> {
-        let folder = format!("usr/lib/modules/{}", self.version);
+        let folder = format!("{MODULES}{}", self.version);
         for (path, module) in &chosen.modules {
             let entry = Entry::own(Kind::File(module.content.clone()), 0o644);
             root.put(&format!("{folder}/{path}"), Entry { package: self.package.clone(), ..entry });

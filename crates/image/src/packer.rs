@@ -2,10 +2,10 @@
 //! change since the last build is not packed again. What is remembered is unpacked and compared before it is used, so
 //! whoever changes the cache cannot change an image.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, anyhow};
@@ -13,13 +13,14 @@ use cluster::Digest;
 use libdeflater::{CompressionLvl, Compressor};
 use sha2::{Digest as _, Sha256};
 
+use crate::crew;
 use crate::progress::Progress;
 
 /// The most bytes that are remembered; an image of 58 MB fills 72 MB.
 const FOLDER_BYTES_LIMIT: u64 = 256 * 1024 * 1024;
 /// libdeflate's level. A kernel of 37.7 MB becomes 13.54 MB in 1.3 s at level 9, 13.12 MB in 3.5 s at 10, 13.10 MB in
-/// 6.0 s at 12; zlib's best is 13.68 MB in 5.8 s. It crosses the wire at every boot, block by block.
-const GZIP_LEVEL: i32 = 10;
+/// 6.0 s at 12; zlib's best is 13.68 MB in 5.8 s.
+const GZIP_LEVEL: i32 = 9;
 /// The libraries that pack, by their versions: another one may pack otherwise, and what one cache remembers must be
 /// what another machine would make.
 const LIBRARIES: &str = include_str!("../../../Cargo.lock");
@@ -119,36 +120,23 @@ impl Packer {
     pub(crate) fn pack_all(
         &self,
         method: Method,
-        contents: &[Vec<u8>],
+        contents: &[Cow<'_, [u8]>],
         progress: &mut dyn Progress,
     ) -> Result<Vec<Vec<u8>>> {
         let workers = std::thread::available_parallelism().map_or(2, usize::from);
         let total = contents.iter().map(|content| content.len() as u64).sum();
-        let next = AtomicUsize::new(0);
-        let (told, hear) = std::sync::mpsc::channel();
         let mut all = vec![Vec::new(); contents.len()];
-        std::thread::scope(|scope| {
-            for _ in 0..workers {
-                let (told, next) = (told.clone(), &next);
-                scope.spawn(move || {
-                    loop {
-                        let number = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(content) = contents.get(number) else { return };
-                        if told.send((number, self.pack(method, content))).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-            drop(told);
-            let mut done = 0;
-            for (number, packed) in hear {
-                all[number] = packed?;
-                done += contents[number].len() as u64;
-                progress.bytes(done, total);
-            }
-            Ok(all)
-        })
+        let mut done = 0;
+        let work = |number, content: &Cow<'_, [u8]>, told: &dyn Fn((usize, Vec<u8>)) -> bool| {
+            told((number, self.pack(method, content)?));
+            Ok(())
+        };
+        crew::run(workers, contents, work, |(number, packed)| {
+            all[number] = packed;
+            done += contents[number].len() as u64;
+            progress.bytes(done, total);
+        })?;
+        Ok(all)
     }
 
     /// Forgets what was not used for longest until the limit holds. What cannot be removed stays.

@@ -5,6 +5,7 @@
 //! them again, which is two thirds of a build. Knows folders, files and links; no devices, extended attributes, hard
 //! links or sparse files.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
@@ -98,13 +99,13 @@ pub(crate) fn pack(
     progress: &mut dyn Progress,
 ) -> Result<Packed> {
     let plan = Plan::of(tree, digests)?;
-    let contents: Vec<Vec<u8>> = plan.blocks.iter().map(|pieces| joined(pieces)).collect();
+    let contents: Vec<Cow<'_, [u8]>> = plan.blocks.iter().map(|pieces| joined(pieces)).collect();
     let packed = packer.pack_all(DATA, &contents, progress)?;
     let mut image = vec![0; SUPERBLOCK_BYTES];
     let mut blocks = Vec::new();
     for (content, packed) in contents.iter().zip(packed) {
         let is_raw = packed.len() >= content.len();
-        let bytes = if is_raw { content } else { &packed };
+        let bytes: &[u8] = if is_raw { content } else { &packed };
         let size = bytes.len() as u32 | if is_raw { RAW } else { 0 };
         blocks.push(Block { start: image.len() as u64, size, content_bytes: content.len() });
         image.extend_from_slice(bytes);
@@ -116,8 +117,11 @@ pub(crate) fn pack(
     Ok(Packed { image, shares: shares(&plan, &blocks) })
 }
 
-fn joined(pieces: &[Piece]) -> Vec<u8> {
-    pieces.iter().flat_map(|piece| piece.bytes().iter().copied()).collect()
+fn joined(pieces: &[Piece]) -> Cow<'_, [u8]> {
+    match pieces {
+        [piece] => piece.bytes().into(),
+        pieces => pieces.iter().map(Piece::bytes).collect::<Vec<_>>().concat().into(),
+    }
 }
 
 impl Plan {
