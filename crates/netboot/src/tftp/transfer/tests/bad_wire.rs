@@ -68,3 +68,31 @@ proptest! {
         }
     }
 }
+
+/// The kernel over a wire that loses each tenth packet, as U-Boot fetches it: seconds, not minutes.
+#[test]
+fn a_lossy_wire_makes_a_file_with_windows_slow_but_not_by_whole_seconds() {
+    let bytes = file(1_000_000);
+    // Of a thousand packets a hundred are lost, at no regular distance.
+    let fates: Vec<_> =
+        (0..1_000_u64)
+            .map(|number| {
+                if number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 & 0xff < 26 { Fate::Lost } else { CLEAN }
+            })
+            .collect();
+    let mut client = Client::new(1_468, 16);
+    let (outcome, took_ms) = timed(&mut client, bytes.clone(), fates);
+    assert!(matches!(outcome, Outcome::Complete | Outcome::Unconfirmed), "{outcome:?}");
+    assert_eq!(client.received, &bytes[..]);
+    assert!(took_ms < 8_000, "{took_ms} ms for 1 MB");
+}
+
+#[test]
+fn one_lost_block_costs_one_second_not_the_transfer() {
+    let mut fates = vec![CLEAN; 100_000];
+    fates[21] = Fate::Lost;
+    let mut client = Client::new(1_468, 1);
+    let bytes = file(100_000);
+    assert_eq!(play(&mut client, bytes.clone(), fates), Outcome::Complete);
+    assert_eq!(client.received, &bytes[..]);
+}
