@@ -83,7 +83,8 @@ fn fetch_and_run(plan: &NodePlan, outbox: &Outbox, folder: &Path, mark: &Path) -
         bail!("not running the user data, for it could not be noted that it ran: {error}");
     }
     let facts = user_data::environment(plan);
-    let ending = user_data::run(&script, &text, Path::new(user_data::LOG_FILE), &facts)
+    let limit = Duration::from_secs(plan.user_data_secs.into());
+    let ending = user_data::run(&script, &text, Path::new(user_data::LOG_FILE), &facts, limit)
         .context("running the user data")?;
     if ending.step() == Step::Done
         && let Err(error) = life::stamp(plan, &text, Path::new(life::DATA))

@@ -28,8 +28,6 @@ use crate::report::connect;
 pub(crate) const LOG_FILE: &str = "/var/log/fledermaus/user-data.log";
 /// The largest user data, in bytes.
 const BYTES_LIMIT: usize = 10 * 1024 * 1024;
-/// How long it may run.
-const RUN_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// How often it is looked whether it has ended.
 const RUN_POLL: Duration = Duration::from_millis(20);
 /// How often it is tried to fetch, and the first and the longest pause in between: ten minutes in all.
@@ -47,7 +45,9 @@ const SHELL: &str = "/bin/sh";
 
 /// How the user data ended.
 pub(crate) struct Ending {
+    /// `None`: it was stopped at its limit.
     status: Option<ExitStatus>,
+    limit: Duration,
     took: Duration,
     tail: String,
 }
@@ -66,7 +66,7 @@ impl fmt::Display for Ending {
                 Some(code) => write!(f, "exit {code}")?,
                 None => write!(f, "{status}")?,
             },
-            None => write!(f, "stopped at its limit of {} minutes", RUN_LIMIT.as_secs() / 60)?,
+            None => write!(f, "stopped at its limit of {} s", self.limit.as_secs())?,
         }
         write!(f, " after {:.1}s", self.took.as_secs_f32())?;
         if self.tail.is_empty() { Ok(()) } else { write!(f, ": {}", self.tail) }
@@ -185,7 +185,8 @@ pub(crate) fn environment(plan: &NodePlan) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Runs it with the interpreter that its first line names, with these variables in its environment.
+/// Runs it with the interpreter that its first line names, with these variables in its environment, and kills it with all
+/// that it started at the limit.
 ///
 /// # Errors
 /// The interpreter or the log cannot be opened.
@@ -194,6 +195,7 @@ pub(crate) fn run(
     text: &[u8],
     log: &Path,
     environment: &[(&'static str, String)],
+    limit: Duration,
 ) -> Result<Ending> {
     if let Some(folder) = log.parent() {
         fs::create_dir_all(folder).context("making the log's folder")?;
@@ -214,8 +216,8 @@ pub(crate) fn run(
         .process_group(0)
         .spawn()
         .with_context(|| format!("starting {program}"))?;
-    let status = wait(child, RUN_LIMIT)?;
-    Ok(Ending { status, took: began.elapsed(), tail: tail(&mut output)? })
+    let status = wait(child, limit)?;
+    Ok(Ending { status, limit, took: began.elapsed(), tail: tail(&mut output)? })
 }
 
 /// The program and at most one argument, as the kernel reads `#!` (the rest of the line is one argument).

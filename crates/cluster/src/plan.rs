@@ -23,6 +23,9 @@ pub const COMMAND_LINE_LIMIT: usize = 1_024;
 /// The kernel parameter that names the user data; Foreman's name for it, kept from the original project.
 pub const USER_DATA_PARAMETER: &str = "foreman_user_data_url";
 
+/// How long user data may run unless the configuration says otherwise, in seconds.
+pub const USER_DATA_SECS: u32 = 30 * 60;
+
 /// A SHA-256 digest. Written as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -191,6 +194,8 @@ pub struct NodePlan {
     pub wipe: Wipe,
     /// Where the user data is. On our head it carries the boot token; any server will do.
     pub user_data_url: String,
+    /// How long it may run, in seconds.
+    pub user_data_secs: u32,
     /// The boot token for reports to our head.
     pub token: BootToken,
 }
@@ -215,6 +220,7 @@ const TOKEN: &str = "fledermaus.token";
 const VERITY: &str = "fledermaus.verity";
 const ROOT: &str = "fledermaus.root";
 const WIPE: &str = "fledermaus.wipe";
+const USER_DATA_LIMIT: &str = "fledermaus.user_data_secs";
 
 impl NodePlan {
     /// The node's part of the kernel command line.
@@ -223,8 +229,12 @@ impl NodePlan {
     pub fn command_line(&self) -> String {
         let gateway = self.gateway.map(|gateway| gateway.to_string()).unwrap_or_default();
         let verity = self.verity.map(|root| format!(" {VERITY}={root}")).unwrap_or_default();
+        let limit = match self.user_data_secs {
+            USER_DATA_SECS => String::new(),
+            other => format!(" {USER_DATA_LIMIT}={other}"),
+        };
         format!(
-            "{IP}={}::{gateway}:{}:{}::off:{} {HEAD}={} {SYSTEM}={}:{}{verity} {ROOT}={} {WIPE}={} {TOKEN}={} {USER_DATA_PARAMETER}={}",
+            "{IP}={}::{gateway}:{}:{}::off:{} {HEAD}={} {SYSTEM}={}:{}{verity} {ROOT}={} {WIPE}={}{limit} {TOKEN}={} {USER_DATA_PARAMETER}={}",
             self.address,
             netmask(self.prefix),
             self.name,
@@ -268,6 +278,9 @@ impl NodePlan {
             root: parameters.get(ROOT).map(|text| read(ROOT, text)).transpose()?.unwrap_or_default(),
             wipe,
             user_data_url: value(USER_DATA_PARAMETER)?.to_owned(),
+            user_data_secs: parameters
+                .get(USER_DATA_LIMIT)
+                .map_or(Ok(USER_DATA_SECS), |text| read(USER_DATA_LIMIT, text))?,
             token: read(TOKEN, value(TOKEN)?)?,
         })
     }
@@ -333,6 +346,7 @@ mod tests {
             root: RootPlace::Auto,
             wipe: Wipe::Always,
             user_data_url: format!("http://10.78.0.1:8080/boot/{}/user-data", token.expose()),
+            user_data_secs: USER_DATA_SECS,
             token,
         }
     }
@@ -356,6 +370,8 @@ mod tests {
         let kept = NodePlan { wipe: Wipe::OnChange(life), ..plan() };
         assert_eq!(NodePlan::parse(&kept.command_line()), Ok(kept.clone()));
         assert_eq!(kept.life_stamp(), Some(life.stamp(&Digest([7; 32]))));
+        let hasty = NodePlan { user_data_secs: 10, ..plan() };
+        assert_eq!(NodePlan::parse(&hasty.command_line()), Ok(hasty));
         let odd = kept.command_line().replace("on-change:", "sometimes:");
         assert_eq!(NodePlan::parse(&odd), Err(InvalidCommandLine::Invalid(WIPE)));
     }

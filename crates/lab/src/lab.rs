@@ -152,6 +152,23 @@ impl Lab {
         }
     }
 
+    /// A program that will run within the lab's network, with the files and processes of everybody else. It does not end with
+    /// the lab.
+    ///
+    /// # Errors
+    /// The lab was started by somebody else.
+    pub fn inside(&self, program: &str) -> anyhow::Result<Command> {
+        let supervisor = self.supervisor.as_ref().context("only who started a lab can enter it")?;
+        let process = supervisor.process.id();
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--target={process}")).arg("--net");
+        if !nix::unistd::Uid::effective().is_root() {
+            command.args(["--user", "--preserve-credentials"]);
+        }
+        command.arg(program);
+        Ok(command)
+    }
+
     /// Has software clients boot, and waits until all have or nothing more is to be expected.
     ///
     /// # Errors

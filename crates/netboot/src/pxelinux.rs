@@ -162,6 +162,7 @@ pub(crate) mod tests {
                 root: RootPlace::Auto,
                 wipe: Wipe::Always,
                 user_data_url: format!("http://10.78.0.1:8080/boot/{}/user-data", token.expose()),
+                user_data_secs: cluster::plan::USER_DATA_SECS,
                 token,
             },
         }

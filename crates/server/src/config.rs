@@ -194,7 +194,7 @@ impl Settings {
 
     /// The templates that are named have to be there: a node would ask for them for ever.
     fn check_user_data(&self, reader: &mut Reader) {
-        let Library { directory, default, line, url } = &self.user_data;
+        let Library { directory, default, line, url, .. } = &self.user_data;
         if url.is_some() {
             return;
         }

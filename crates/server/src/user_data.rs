@@ -35,6 +35,8 @@ pub(crate) struct Library {
     pub(crate) default: String,
     /// Another server that has the user data of all nodes. Ours then serves none.
     pub(crate) url: Option<String>,
+    /// How long it may run on a node.
+    pub(crate) limit_secs: u32,
     /// Where the configuration names them.
     pub(crate) line: usize,
 }

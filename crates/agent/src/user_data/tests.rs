@@ -7,6 +7,8 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+const LIMIT: Duration = Duration::from_secs(60);
+
 #[test]
 fn the_first_line_names_the_interpreter() {
     let read = |text: &str| interpreter(text.as_bytes());
@@ -52,7 +54,7 @@ fn how_it_ended_is_told_with_its_last_words() {
     let text = b"for i in 1 2 3 4 5 6 7; do echo line $i; done; echo oops >&2; exit 3";
     let script = save(text, folder.path()).unwrap();
     assert_eq!(fs::metadata(&script).unwrap().permissions().mode() & 0o777, 0o700);
-    let ending = run(&script, text, &folder.path().join("logs/log"), &[]).unwrap();
+    let ending = run(&script, text, &folder.path().join("logs/log"), &[], LIMIT).unwrap();
     assert_eq!(ending.step(), Step::Failed);
     let told = ending.to_string();
     assert!(told.starts_with("exit 3 after ") && told.ends_with("line 7\noops"), "{told}");
@@ -68,6 +70,17 @@ fn at_its_limit_it_is_stopped_with_its_children() {
     assert!(wait(child, Duration::from_millis(50)).unwrap().is_none());
     // The pipe ends only when the grandchild, too, is gone.
     assert_eq!(output.read_to_end(&mut Vec::new()).unwrap(), 0);
+
+    let folder = tempfile::tempdir().unwrap();
+    let text = b"echo waiting; sleep 600";
+    let script = save(text, folder.path()).unwrap();
+    let ending = run(&script, text, &folder.path().join("log"), &[], Duration::from_secs(1)).unwrap();
+    assert_eq!(ending.step(), Step::Failed);
+    let told = ending.to_string();
+    assert!(
+        told.starts_with("stopped at its limit of 1 s after 1.") && told.ends_with(": waiting"),
+        "{told}"
+    );
 }
 
 /// Serves the same bytes to everybody, and counts who came.
@@ -137,7 +150,7 @@ fn a_plain_foreign_server_does() {
     httpd.wait().unwrap();
     assert!(fetched.unwrap() == text);
     let script = save(&text, folder.path()).unwrap();
-    let ending = run(&script, &text, &folder.path().join("log"), &[]).unwrap();
+    let ending = run(&script, &text, &folder.path().join("log"), &[], LIMIT).unwrap();
     assert!(ending.to_string().ends_with(": foreign"), "{ending}");
 }
 
@@ -155,9 +168,10 @@ fn the_facts_are_in_its_environment_and_its_interpreter_is_the_first_line_s() {
     let text =
         b"#!/usr/bin/env sh\necho $FLEDERMAUS_NODE $FLEDERMAUS_ADDRESS/$FLEDERMAUS_PREFIX $FLEDERMAUS_HEAD";
     let script = save(text, folder.path()).unwrap();
-    let ending = run(&script, text, &folder.path().join("log"), &facts).unwrap();
+    let ending = run(&script, text, &folder.path().join("log"), &facts, LIMIT).unwrap();
     assert!(ending.to_string().ends_with(": n7 10.0.0.2/24 10.0.0.1:80"), "{ending}");
     let text = b"#!/bin/cat\nechoed by cat";
-    let ending = run(&save(text, folder.path()).unwrap(), text, &folder.path().join("log"), &facts).unwrap();
+    let ending =
+        run(&save(text, folder.path()).unwrap(), text, &folder.path().join("log"), &facts, LIMIT).unwrap();
     assert!(ending.to_string().ends_with("echoed by cat"), "{ending}");
 }

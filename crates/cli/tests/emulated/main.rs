@@ -1,13 +1,17 @@
-//! The whole promise in the lab, each a file: [`promise`], [`rack`], [`outages`], [`pi3`] and [`ends`].
+//! The whole promise in the lab, each a file: [`promise`], [`rack`], [`outages`], [`pi3`], [`card`],
+//! [`scripts`], [`wire`] and [`ends`].
 //!
 //! Needs an image (`make image`); `FLEDERMAUS_IMAGE` names its directory. Nothing is faked: U-Boot, kernel, Docker.
 
 #![allow(clippy::unwrap_used)]
 
+mod card;
 mod ends;
 mod outages;
 mod pi3;
 mod promise;
 mod rack;
 mod room;
+mod scripts;
 mod seen;
+mod wire;

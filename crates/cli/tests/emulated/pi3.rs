@@ -7,11 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cluster::phase::{Phase, Step};
 use cluster::plan::WipePolicy;
-use cluster::view::{NodeDetail, NodeView};
-use lab::spec::Machine;
+use cluster::view::NodeView;
+use lab::spec::{Machine, Throttle};
 use lab::{Lab, Power};
 
-use crate::room::{Wanted, image, lab_up_with, members, names};
+use crate::room::{NODE, Wanted, image, lab_up_with, members, names, told};
 
 /// From power to Ready on two cores, with a blank card and with one that has the image.
 const FIRST_BOOT_LIMIT: Duration = Duration::from_secs(120);
@@ -29,24 +29,25 @@ fn a_pi_3_boots_by_its_rom_and_sooner_with_the_image_on_its_card() {
         wipe: WipePolicy::Always,
         user_data: "#!/bin/sh\ngrep -q smsc95xx /proc/modules && cat /sys/class/net/eth0/address\n",
     };
-    let lab = lab_up_with(&wanted, pi3_image());
+    let lab = lab_up_with(&wanted, pi3_image(), Throttle::default());
     let powered_on_ms = lab.status().unwrap().powered_on_ms;
     let first = seconds_to_ready(&lab, 1, powered_on_ms);
-    assert_eq!(members(&lab), names(&["node1"]));
-    assert_eq!(said(&lab, Phase::Hardware), "Raspberry Pi 3 Model B");
+    assert_eq!(members(&lab), names(&[NODE]));
+    assert_eq!(told(&lab, Phase::Hardware, Step::Done), ["Raspberry Pi 3 Model B"]);
     // Its Ethernet has the address that its ROM asked with.
-    assert!(said(&lab, Phase::UserData).contains("b8:27:eb:00:01:01"), "{}", said(&lab, Phase::UserData));
+    let said = told(&lab, Phase::UserData, Step::Done).join("\n");
+    assert!(said.contains("b8:27:eb:00:01:01"), "{said}");
 
-    lab.power("node1", Power::Cut).unwrap();
+    lab.power(NODE, Power::Cut).unwrap();
     let powered_on_ms = now_ms();
-    lab.power("node1", Power::On).unwrap();
+    lab.power(NODE, Power::On).unwrap();
     let next = seconds_to_ready(&lab, 2, powered_on_ms);
-    assert_eq!(said(&lab, Phase::System), "already on the card");
+    assert_eq!(told(&lab, Phase::System, Step::Done), ["already on the card"]);
     println!(
         "an emulated Pi 3 is Ready {first:.1} s after its power, with the image on its card {next:.1} s"
     );
-    assert!(first <= FIRST_BOOT_LIMIT.as_secs_f64(), "{first} s\n{}", lab.console("node1", 40));
-    assert!(next <= NEXT_BOOT_LIMIT.as_secs_f64(), "{next} s\n{}", lab.console("node1", 40));
+    assert!(first <= FIRST_BOOT_LIMIT.as_secs_f64(), "{first} s\n{}", lab.console(NODE, 40));
+    assert!(next <= NEXT_BOOT_LIMIT.as_secs_f64(), "{next} s\n{}", lab.console(NODE, 40));
     lab.down().unwrap();
 }
 
@@ -66,13 +67,6 @@ fn seconds_to_ready(lab: &Lab, boot: u64, powered_on_ms: u64) -> f64 {
     let nodes = lab.wait_for("the Pi is Ready", PATIENCE, &mut |nodes| is_ready(nodes)).unwrap();
     let ready = nodes.iter().find_map(|node| node.ready_at_ms).unwrap();
     ready.saturating_sub(powered_on_ms) as f64 / 1_000.0
-}
-
-/// What the newest boot told of a phase at its end.
-fn said(lab: &Lab, phase: Phase) -> String {
-    let detail: NodeDetail = lab.client().get("/v1/nodes/node1").unwrap();
-    let ended = detail.timeline.into_iter().rev().find(|line| line.phase == phase && line.step == Step::Done);
-    ended.map(|line| line.detail).unwrap_or_default()
 }
 
 fn now_ms() -> u64 {

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use cluster::phase::{Phase, Step};
 use cluster::plan::{RootPlace, WipePolicy};
-use cluster::view::SwarmView;
+use cluster::view::{NodeDetail, SwarmView};
+use lab::control::{CardDeed, Power};
 use lab::spec::{Machine, Throttle};
 use lab::{Lab, Place, Spec};
 
@@ -14,6 +16,8 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_fledermaus");
 /// Two slow cores bring up three nodes in less than a third of this.
 pub(crate) const SWARM_LIMIT: Duration = Duration::from_secs(600);
 pub(crate) const PAGE_LIMIT: Duration = Duration::from_secs(180);
+/// The node of a lab that has one.
+pub(crate) const NODE: &str = "node1";
 
 pub(crate) fn image() -> PathBuf {
     std::env::var_os("FLEDERMAUS_IMAGE").map(PathBuf::from).unwrap_or_else(|| {
@@ -33,11 +37,11 @@ pub(crate) struct Wanted<'a> {
 }
 
 pub(crate) fn lab_up(wanted: &Wanted) -> Lab {
-    lab_up_with(wanted, image())
+    lab_up_with(wanted, image(), Throttle::default())
 }
 
-/// The same with another image.
-pub(crate) fn lab_up_with(wanted: &Wanted, image: PathBuf) -> Lab {
+/// The same with another image and slower surroundings.
+pub(crate) fn lab_up_with(wanted: &Wanted, image: PathBuf, throttle: Throttle) -> Lab {
     let base = std::env::temp_dir().join(format!("fledermaus-test-{}", std::process::id()));
     let spec = Spec {
         place: Place::new(&base, wanted.name.parse().unwrap()),
@@ -51,7 +55,7 @@ pub(crate) fn lab_up_with(wanted: &Wanted, image: PathBuf) -> Lab {
         program: PROGRAM.into(),
         cards: "/var/tmp".into(),
         user_data: wanted.user_data.to_owned(),
-        throttle: Throttle::default(),
+        throttle,
         torn_writes: None,
     };
     Lab::up(&spec).expect("a lab (`make image` makes its image)")
@@ -63,6 +67,33 @@ pub(crate) fn fledermaus(lab: &Lab, arguments: &[&str]) -> Output {
         Command::new(PROGRAM).arg("--socket").arg(lab.head_socket()).args(arguments).output().unwrap();
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     output
+}
+
+/// Cuts the power of [`NODE`], does something with its card and gives it its power back. The number of the boot before.
+pub(crate) fn cut(lab: &Lab, deed: Option<CardDeed>) -> u64 {
+    let before = lab.nodes().unwrap()[0].boot;
+    lab.power(NODE, Power::Cut).unwrap();
+    if let Some(deed) = deed {
+        lab.card(NODE, deed).unwrap();
+    }
+    lab.power(NODE, Power::On).unwrap();
+    before
+}
+
+/// The same, and waits until the node is Ready.
+pub(crate) fn boot_with(lab: &Lab, deed: Option<CardDeed>) {
+    let before = cut(lab, deed);
+    lab.wait_for(&format!("Ready after {deed:?}"), SWARM_LIMIT, &mut |nodes| {
+        nodes[0].boot > before && nodes[0].ready_at_ms.is_some()
+    })
+    .unwrap();
+}
+
+/// What the newest boot of [`NODE`] told of a phase, oldest first.
+pub(crate) fn told(lab: &Lab, phase: Phase, step: Step) -> Vec<String> {
+    let NodeDetail { node, timeline, .. } = lab.client().get(&format!("/v1/nodes/{NODE}")).unwrap();
+    let of_this_boot = timeline.into_iter().filter(|line| line.boot == node.boot);
+    of_this_boot.filter(|line| line.phase == phase && line.step == step).map(|line| line.detail).collect()
 }
 
 pub(crate) fn boots(lab: &Lab) -> Vec<u64> {

@@ -1,20 +1,24 @@
 //! The `[user_data]` table: a directory of templates, or another server that has the user data.
 
 use cluster::configuration::{Named, Reader, Table};
+use cluster::plan::USER_DATA_SECS;
 
 use super::file_name;
 use crate::user_data::Library;
 
 /// The longest address of user data on another server, in bytes.
 const URL_LIMIT: usize = 128;
+/// How long user data may be allowed to run, in seconds: a day is surely a mistake's end.
+const LIMIT_RANGE: std::ops::RangeInclusive<u32> = 1..=86_400;
 
 /// Reads the table.
 pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Library {
-    let table = reader.table(top, "user_data", &["dir", "default", "url"]);
+    let table = reader.table(top, "user_data", &["dir", "default", "url", "limit_secs"]);
     let directory = reader.text(&table, "dir").map_or("user-data".to_owned(), |dir| dir.name);
     let default = file_name(reader, &table, "default").unwrap_or("default.sh".to_owned());
     let url = foreign_url(reader, &table);
-    Library { directory: reader.folder().join(directory), default, url, line: table.line() }
+    let limit_secs = reader.number(&table, "limit_secs", LIMIT_RANGE).unwrap_or(USER_DATA_SECS);
+    Library { directory: reader.folder().join(directory), default, url, limit_secs, line: table.line() }
 }
 
 /// Where another server has the user data: a word on the kernel's command line, so nothing that a boot loader reads.

@@ -129,6 +129,7 @@ impl State {
                 root: self.nodes.get(&mac)?.root.unwrap_or(self.settings.boot.root),
                 wipe,
                 user_data_url,
+                user_data_secs: self.settings.user_data.limit_secs,
                 token: token.clone(),
             },
         })

@@ -1,0 +1,76 @@
+//! A card that is damaged, too small, write-protected or not there: the node comes up by itself and says what it found.
+
+use cluster::phase::{Phase, Step};
+use cluster::plan::WipePolicy;
+use lab::Lab;
+use lab::control::{CardDeed, CardKind, Slot};
+use lab::spec::Machine;
+
+use crate::room::{NODE, SWARM_LIMIT, Wanted, boot_with, lab_up, told};
+
+/// What a node with its image on the card may fetch: kernel, initramfs and talk.
+const BYTES_WITH_IMAGE: u64 = 17_000_000;
+/// Tells how much was written to the system slot since the kernel started: the seventh figure is sectors written
+/// (Documentation/block/stat.rst).
+const USER_DATA: &str = "#!/bin/sh
+set -- $(cat /sys/class/block/vda2/stat)
+echo \"sectors written to the slot: $7.\"
+";
+
+#[test]
+fn a_node_comes_up_from_a_card_that_is_damaged_or_cannot_be_used() {
+    let lab = lab_up(&Wanted {
+        name: "card",
+        machine: Machine::Virt,
+        nodes: 1,
+        managers: 1,
+        wipe: WipePolicy::Always,
+        user_data: USER_DATA,
+    });
+    lab.wait_ready(1, SWARM_LIMIT).unwrap();
+    let good = slot(&lab);
+    assert!(matches!(good, Slot::Whole(_)), "{good:?}");
+    assert_ne!(sectors_written(&lab), 0);
+    let before = received(&lab);
+    boot_with(&lab, None);
+    let again = received(&lab) - before;
+    assert!(again <= BYTES_WITH_IMAGE, "a node that holds its image received {again} bytes");
+    assert_eq!(told(&lab, Phase::System, Step::Done), ["already on the card"]);
+    assert_eq!(sectors_written(&lab), 0, "an image that is there is not written again");
+
+    boot_with(&lab, Some(CardDeed::Flip));
+    let found = told(&lab, Phase::System, Step::Failed);
+    assert!(
+        matches!(&found[..], [one] if one.contains("the image on the card is damaged, fetching it again")),
+        "{found:?}"
+    );
+    assert_eq!(slot(&lab), good);
+
+    boot_with(&lab, Some(CardDeed::Insert(CardKind::Garbage)));
+    assert_eq!(slot(&lab), good);
+
+    for (kind, why) in [(CardKind::Small, "too small"), (CardKind::Protected, "write-protected")] {
+        boot_with(&lab, Some(CardDeed::Insert(kind)));
+        let said = told(&lab, Phase::Disk, Step::Done);
+        assert!(
+            matches!(&said[..], [one] if one.contains(why) && one.contains("in memory")),
+            "{kind:?}: {said:?}"
+        );
+        assert_eq!(slot(&lab), Slot::Void, "{kind:?}: nothing was written");
+    }
+    lab.down().unwrap();
+}
+
+fn slot(lab: &Lab) -> Slot {
+    lab.card(NODE, CardDeed::Look).unwrap().slot
+}
+
+fn received(lab: &Lab) -> u64 {
+    lab.status().unwrap().boards[0].received_bytes
+}
+
+fn sectors_written(lab: &Lab) -> u64 {
+    let said = told(lab, Phase::UserData, Step::Done).join("\n");
+    let count = said.split_once("sectors written to the slot: ").and_then(|(_, rest)| rest.split_once('.'));
+    count.and_then(|(count, _)| count.parse().ok()).unwrap_or_else(|| panic!("{said}"))
+}
