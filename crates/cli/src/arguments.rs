@@ -72,6 +72,16 @@ pub(crate) enum Command {
         after_help = "Example:\n  fledermaus doctor --interface eth1 --config /etc/fledermaus/cluster.toml"
     )]
     Doctor(Serve),
+    /// Write the head's state, configuration and user data into one file, while it serves or not
+    #[command(
+        after_help = "Whoever reads a backup has the swarm: it holds user data, the stacks' secrets and the door's key.\n\nExample:\n  fledermaus backup --config /etc/fledermaus/cluster.toml --out /mnt/head-$(date +%F).tar.zst"
+    )]
+    Backup(Backup),
+    /// Put a backup in the place of a head that is not there any more; nothing is overwritten
+    #[command(
+        after_help = "Example:\n  fledermaus restore --config /etc/fledermaus/cluster.toml /mnt/head-2026-11-24.tar.zst"
+    )]
+    Restore(Restore),
     /// Make images, and look after them
     #[command(subcommand)]
     Image(Image),
@@ -126,6 +136,35 @@ pub(crate) enum Command {
     /// Run a virtual cluster on this machine
     #[command(subcommand)]
     Lab(Lab),
+}
+
+/// Where a head has what is its own.
+#[derive(Args, Debug)]
+pub(crate) struct Home {
+    /// Configuration file
+    #[arg(long, value_name = "FILE", default_value = "cluster.toml")]
+    pub(crate) config: PathBuf,
+    /// The head's state directory
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/fledermaus")]
+    pub(crate) state_dir: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Backup {
+    #[command(flatten)]
+    pub(crate) home: Home,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Restore {
+    #[command(flatten)]
+    pub(crate) home: Home,
+    /// The backup
+    #[arg(value_name = "FILE")]
+    pub(crate) backup: PathBuf,
 }
 
 #[derive(Args, Debug)]

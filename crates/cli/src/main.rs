@@ -13,6 +13,7 @@ use crate::surroundings::Surroundings;
 mod arguments;
 mod surroundings;
 
+mod backup;
 mod doctor;
 mod serve;
 
@@ -59,6 +60,8 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> anyhow::Result<()>
     match &arguments.command {
         Command::Serve(serve) => serve::run(serve, surroundings),
         Command::Doctor(serve) => doctor::run(serve, surroundings, json),
+        Command::Backup(backup) => backup::take(backup, json),
+        Command::Restore(restore) => backup::restore(restore, json),
         Command::Image(image) => image::run(image, surroundings, json),
         Command::Card(card) => card::run(card, surroundings, json),
         Command::Node(node) => node::run(node, &head()?, json),

@@ -5,6 +5,7 @@
 
 mod access;
 mod artefacts;
+pub mod backup;
 pub mod client;
 pub mod config;
 pub mod doctor;

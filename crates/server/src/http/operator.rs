@@ -25,7 +25,7 @@ use axum::routing::get;
 use axum::{Extension, middleware};
 use tokio::sync::Semaphore;
 
-pub(crate) use self::door::{Door, DoorFacts};
+pub(crate) use self::door::{CERTIFICATE, Door, DoorFacts, KEY};
 pub(crate) use self::inventory::Source;
 pub(crate) use self::socket::{bind, run};
 use super::failure;

@@ -44,8 +44,8 @@ const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
 /// How long accepting pauses when the system has no more file descriptors or memory.
 const ERROR_PAUSE: Duration = Duration::from_millis(500);
 /// The files in the state directory.
-const CERTIFICATE: &str = "operator-certificate.pem";
-const KEY: &str = "operator-key.pem";
+pub(crate) const CERTIFICATE: &str = "operator-certificate.pem";
+pub(crate) const KEY: &str = "operator-key.pem";
 
 /// A door that is bound.
 pub(crate) struct Door {

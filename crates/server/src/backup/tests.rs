@@ -1,0 +1,99 @@
+//! A head that is gone and made anew from its backup; backups that are none.
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::store::{Store, Write as Change};
+use cluster::Mac;
+use netboot::dhcp::Lease;
+
+const LEASE: Lease = Lease {
+    mac: Mac([0xb8, 0x27, 0xeb, 0, 0, 1]),
+    address: std::net::Ipv4Addr::new(10, 0, 0, 5),
+    until_ms: 77,
+};
+
+fn home(folder: &Path) -> Home {
+    Home { config: folder.join("etc/cluster.toml"), state_dir: folder.join("state") }
+}
+
+/// A head's things, and the store that it has open.
+async fn head(folder: &Path) -> (Home, Store) {
+    let home = home(folder);
+    fs::create_dir_all(folder.join("etc/scripts/more")).unwrap();
+    fs::create_dir_all(&home.state_dir).unwrap();
+    fs::write(&home.config, "[user_data]\ndir = \"scripts\"\n").unwrap();
+    fs::write(folder.join("etc/scripts/default.sh"), "echo hello").unwrap();
+    fs::write(folder.join("etc/scripts/more/a.sh"), "echo more").unwrap();
+    fs::write(home.state_dir.join(KEY), "secret").unwrap();
+    let store = Store::open(&home.state_dir).await.unwrap();
+    store.write(&[Change::Lease(LEASE)]).await.unwrap();
+    (home, store)
+}
+
+fn mode(file: &Path) -> u32 {
+    fs::metadata(file).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test]
+async fn a_head_is_as_it_was_after_its_backup_was_restored_elsewhere() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (served, store) = head(old.path()).await;
+    let file = old.path().join("backup");
+    let taken = take(&served, &file).await.unwrap();
+    assert_eq!((taken.user_data_files, mode(&file)), (2, 0o600));
+    drop(store);
+    // Without a head, and in the place of an older one, too.
+    assert_eq!(take(&served, &file).await.unwrap(), taken);
+
+    let home = home(new.path());
+    assert_eq!(restore(&home, &file).await.unwrap(), taken);
+    assert_eq!(fs::read_to_string(new.path().join("etc/scripts/more/a.sh")).unwrap(), "echo more");
+    assert_eq!(fs::read_to_string(home.state_dir.join(KEY)).unwrap(), "secret");
+    assert_eq!((mode(&home.state_dir), mode(&home.state_dir.join(KEY))), (0o700, 0o600));
+    assert_eq!(fs::read_dir(new.path().join("etc")).unwrap().count(), 2, "no drafts are left");
+    let memory = Store::open(&home.state_dir).await.unwrap().load().await.unwrap();
+    assert_eq!(memory.leases, [LEASE]);
+
+    let again = restore(&home, &file).await.unwrap_err().to_string();
+    assert!(again.ends_with("scripts is there already: move it away first"), "{again}");
+}
+
+#[tokio::test]
+async fn nothing_is_put_in_place_of_a_backup_that_is_cut_or_none() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (served, _store) = head(old.path()).await;
+    let file = old.path().join("backup");
+    take(&served, &file).await.unwrap();
+    let whole = fs::read(&file).unwrap();
+    let home = home(new.path());
+    for bytes in [&whole[..whole.len() / 2], b"", b"not an archive", &whole[..whole.len() - 1]] {
+        fs::write(&file, bytes).unwrap();
+        let error = format!("{:#}", restore(&home, &file).await.unwrap_err());
+        assert!(error.contains("is no backup, or is damaged"), "{error}");
+        assert!(!home.config.exists() && !home.state_dir.join(store::FILE).exists());
+    }
+}
+
+#[tokio::test]
+async fn an_archive_writes_nowhere_else() {
+    for (name, kind) in [
+        ("state/../../x", EntryType::Regular),
+        ("state/head.sock", EntryType::Regular),
+        ("elsewhere", EntryType::Regular),
+        ("config/user-data/link", EntryType::Symlink),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut header = Header::new_gnu();
+        // As somebody with bad intentions writes it: the library refuses such names itself.
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_entry_type(kind);
+        header.set_size(0);
+        header.set_cksum();
+        let mut archive = Builder::new(zstd::Encoder::new(Vec::new(), 1).unwrap());
+        archive.append(&header, std::io::empty()).unwrap();
+        let file = folder.path().join("backup");
+        fs::write(&file, archive.into_inner().unwrap().finish().unwrap()).unwrap();
+        let error = format!("{:#}", restore(&home(folder.path()), &file).await.unwrap_err());
+        assert!(error.contains("does not belong in it"), "{name}: {error}");
+        assert_eq!(fs::read_dir(folder.path().join("state")).unwrap().count(), 0);
+    }
+}
