@@ -40,12 +40,16 @@ impl Look {
 
     fn manager_facts(&self) -> Result<ManagerFacts, DockerError> {
         let swarm = self.docker.get("/swarm")?;
-        let nodes = self.docker.get("/nodes")?;
+        let mut members = members(self.docker.get("/nodes")?);
+        if members.iter().any(|member| member.drained && member.ready) {
+            let ending = ending(&self.docker.get(UNWANTED_TASKS)?);
+            members.iter_mut().for_each(|member| member.ending = ending.contains(&member.id));
+        }
         Ok(ManagerFacts {
             cluster_id: text(&swarm["ID"]),
             worker_token: text(&swarm["JoinTokens"]["Worker"]),
             manager_token: text(&swarm["JoinTokens"]["Manager"]),
-            members: members(nodes),
+            members,
             services: self.services()?,
         })
     }
@@ -66,6 +70,9 @@ impl Look {
 
 /// The tasks that should run, those included that wait for the one that they replace.
 const WANTED_TASKS: &str = "/tasks?filters=%7B%22desired-state%22%3A%5B%22running%22%2C%22ready%22%5D%7D";
+
+/// The tasks that should end, with those that have.
+const UNWANTED_TASKS: &str = "/tasks?filters=%7B%22desired-state%22%3A%5B%22shutdown%22%5D%7D";
 
 /// Docker's `LocalNodeState`.
 fn local_state(word: &str) -> LocalState {
@@ -142,6 +149,7 @@ fn member(node: Node) -> Member {
         reachable: manager.is_some_and(|status| status.reachability == "reachable"),
         leader: manager.is_some_and(|status| status.leader),
         drained: node.spec.availability == "drain",
+        ending: false,
         hostname: node.description.hostname,
         id: node.id,
     }
@@ -183,6 +191,12 @@ fn starting(tasks: &Value) -> BTreeSet<String> {
     tasks.as_array().into_iter().flatten().filter(is_starting).map(|task| text(&task["ServiceID"])).collect()
 }
 
+/// The ids of the nodes with tasks that were told to end and have not.
+fn ending(tasks: &Value) -> BTreeSet<String> {
+    let runs = |task: &&Value| matches!(task["Status"]["State"].as_str(), Some("starting" | "running"));
+    tasks.as_array().into_iter().flatten().filter(runs).map(|task| text(&task["NodeID"])).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,6 +235,20 @@ mod tests {
         assert_eq!(counts, [("db".to_owned(), 1, 1), ("web".to_owned(), 2, 3)]);
         assert_eq!(ids, ["s1", "s2"]);
     }
+
+    #[test]
+    fn a_task_that_was_told_to_end_is_ending_until_it_has() {
+        let task = |node: &str, state: &str| json!({"NodeID": node, "DesiredState": "shutdown", "Status": {"State": state}});
+        let tasks = json!([
+            task("a", "running"),
+            task("b", "shutdown"),
+            task("c", "failed"),
+            task("a", "complete"),
+            {}
+        ]);
+        assert_eq!(ending(&tasks), ["a".to_owned()].into());
+    }
+
     #[test]
     fn a_task_that_fits_nowhere_is_not_on_its_way() {
         let task = |service: &str, state: &str, error: &str| json!({"ServiceID": service, "DesiredState": "running", "Status": {"State": state, "Err": error}});

@@ -11,8 +11,8 @@
 //!
 //! The entry of a node that the operator forgot is demoted and removed too; then the join tokens, which it knew, are rotated.
 //! An entry whose node came back empty is demoted and removed before that node joins anew; a node that
-//! is in a swarm that is not ours leaves it. A drained node stays until its tasks run elsewhere and nobody's resolver
-//! has its address any more. [`Rollout`] wants reboots, of one node after another.
+//! is in a swarm that is not ours leaves it. A drained node stays until its tasks run elsewhere and have ended on it, and
+//! nobody's resolver has its address any more. [`Rollout`] wants reboots, of one node after another.
 
 mod decide;
 mod rollout;
@@ -131,6 +131,9 @@ pub struct Member {
     pub leader: bool,
     /// Whether it is drained (`Availability` is `drain`).
     pub drained: bool,
+    /// Whether tasks still run on it that are told to end: requests that they have accepted are not answered yet.
+    #[serde(default)]
+    pub ending: bool,
 }
 
 impl std::fmt::Debug for SwarmFacts {

@@ -14,8 +14,8 @@ const REBOOT_LIMIT_MS: u64 = 900_000;
 /// How long a drained node still answers for services that run elsewhere, in milliseconds: a second more than resolvers
 /// keep the cluster's names.
 const DRAINED_MS: u64 = 6_000;
-/// How long services may take to run elsewhere, in milliseconds. One that does not come up anywhere must not hold up a
-/// reboot for ever.
+/// How long services may take to run elsewhere, and tasks to end, in milliseconds. One that does not come up anywhere must
+/// not hold up a reboot for ever.
 const SETTLE_LIMIT_MS: u64 = 120_000;
 
 /// The swarm as its manager sees it, and that manager's ear.
@@ -110,21 +110,24 @@ impl Council<'_, '_, '_> {
         if !entry.drained && entry.ready {
             return self.tell(Action::Drain { id });
         }
-        match self.is_still_needed(node, &id).filter(|_| entry.ready) {
+        match self.is_still_needed(node, &entry).filter(|_| entry.ready) {
             Some(reason) => self.desk.hold(reason),
             None => self.tell(Action::Remove { id }),
         }
     }
 
     /// Why a drained node must not go yet.
-    fn is_still_needed(&mut self, node: &NodeState, id: &str) -> Option<String> {
+    fn is_still_needed(&mut self, node: &NodeState, entry: &Member) -> Option<String> {
         let now_ms = self.desk.now_ms;
-        let since_ms = *self.drained.entry(id.to_owned()).or_insert(now_ms);
+        let since_ms = *self.drained.entry(entry.id.clone()).or_insert(now_ms);
         if let Some(Service { name: service, .. }) =
             self.facts.services.iter().find(|service| service.starting)
             && now_ms < since_ms + SETTLE_LIMIT_MS
         {
             return Some(format!("{} waits: {service} does not run elsewhere yet", node.name));
+        }
+        if entry.ending && now_ms < since_ms + SETTLE_LIMIT_MS {
+            return Some(format!("{} waits until its tasks have ended", node.name));
         }
         let serves = self.facts.services.iter().any(|service| service.desired > 0);
         (serves && now_ms < since_ms + DRAINED_MS)

@@ -137,20 +137,24 @@ fn a_forgotten_manager_does_not_count_for_the_quorum_that_is_waited_for() {
 }
 
 #[test]
-fn a_drained_node_stays_until_its_tasks_run_elsewhere_but_not_for_ever() {
+fn a_drained_node_stays_until_its_tasks_run_elsewhere_and_have_ended_but_not_for_ever() {
     let (mut world, mut swarm) = (World::new(3), Swarm::default());
     world.settle(&mut swarm, 1);
-    for (lasts_ms, at_most_ms) in [(0, 8_000), (20_000, 22_000), (u64::MAX, 122_000)] {
+    let cases = [(0, 8_000), (20_000, 22_000), (u64::MAX, 122_000)];
+    for ((lasts_ms, at_most_ms), elsewhere) in
+        cases.into_iter().flat_map(|case| [(case, true), (case, false)])
+    {
         let began_ms = world.now_ms;
         world.machines[1].reboot = Reboot::Wanted;
         while world.machines[1].reboot == Reboot::Wanted {
-            world.starting = world.now_ms - began_ms < lasts_ms;
+            let lasts = world.now_ms - began_ms < lasts_ms;
+            (world.starting, world.ending) = (lasts && elsewhere, lasts && !elsewhere);
             world.turn(&mut swarm, 1, None);
             world.act_all();
         }
         let took_ms = world.now_ms - began_ms;
         assert!(took_ms >= lasts_ms.clamp(6_000, 120_000) && took_ms <= at_most_ms, "{took_ms} ms");
-        world.starting = false;
+        (world.starting, world.ending) = (false, false);
         world.settle(&mut swarm, 1);
         world.assert_whole(1);
     }

@@ -18,6 +18,7 @@ fn manager(swarm: &str) -> Report {
         reachable: true,
         leader: true,
         drained: false,
+        ending: false,
     };
     let web = Service { name: "web_page".into(), running: 2, desired: 3, starting: false, ports: vec![80] };
     let manager = ManagerFacts {

@@ -176,6 +176,7 @@ fn a_failed_remove_is_not_repeated_at_once() {
         reachable: lead,
         leader: lead,
         drained: false,
+        ending: false,
     };
     let other = Mac([0xb8, 0x27, 0xeb, 0, 1, 2]);
     let second = boot(&mut state, other, OTHER);

@@ -19,6 +19,7 @@ fn seen(ready: bool, unheard: bool) -> Report {
         reachable: true,
         leader: true,
         drained: false,
+        ending: false,
     };
     let manager = ManagerFacts {
         cluster_id: "c".into(),

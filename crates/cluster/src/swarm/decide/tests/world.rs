@@ -28,6 +28,8 @@ pub(super) struct World {
     pub(super) rotations: usize,
     /// Whether a task of the service is starting.
     pub(super) starting: bool,
+    /// Whether tasks on drained nodes have not ended.
+    pub(super) ending: bool,
     /// How many nodes may be rebooting at the same time.
     pub(super) at_once: usize,
 }
@@ -64,6 +66,7 @@ impl World {
             member.reachable = member.ready && member.manager;
             member.leader = member.reachable && !led;
             led |= member.leader;
+            member.ending = member.drained && self.ending;
         }
         members
     }
@@ -122,6 +125,7 @@ impl World {
             reachable: manager,
             leader: false,
             drained: false,
+            ending: false,
         };
         self.entries.push((swarm, member));
         self.machines[index].swarm = Some((swarm, id));
