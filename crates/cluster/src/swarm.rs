@@ -5,7 +5,7 @@
 //!   Unformed ───init──► Forming ──► Formed ───join──► worker ──promote──► manager (as many as wanted)
 //!      ▲                              │
 //!      │  so many of the managers     │  a reboot is wanted, one node at a time:
-//!      │  came back empty that their  ├──► promote a substitute ─► demote ─► drain ─► remove ─► reboot
+//!      │  came back empty that their  ├──► promote a substitute ─► drain ─► demote ─► remove ─► reboot
 //!      └──quorum cannot return ───────┘    (held, with the reason, where it would cost the quorum)
 //! ```
 //!

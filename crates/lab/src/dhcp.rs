@@ -3,7 +3,7 @@
 //!
 //! A second reading of RFC 2131, on purpose: the head's own codec would share its mistakes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -60,6 +60,7 @@ impl Lease {
 pub(crate) struct Post {
     socket: UdpSocket,
     waiting: Arc<Mutex<HashMap<Mac, SyncSender<Reply>>>>,
+    acknowledged: Arc<Mutex<BTreeSet<(Mac, Ipv4Addr)>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -84,11 +85,15 @@ impl Post {
         // As much as the kernel allows.
         let _ = setsockopt(&socket.as_fd(), sockopt::RcvBuf, &BUFFER_BYTES);
         let waiting = Arc::new(Mutex::new(HashMap::<Mac, SyncSender<Reply>>::new()));
-        let (heard, sorter) = (socket.try_clone()?, waiting.clone());
+        let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
+        let (heard, sorter, told) = (socket.try_clone()?, waiting.clone(), acknowledged.clone());
         std::thread::spawn(move || {
             let mut buffer = [0; 1_500];
             while let Ok(length) = heard.recv(&mut buffer) {
                 let Some((mac, reply)) = parse(&buffer[..length]) else { continue };
+                if reply.kind == ACK {
+                    told.lock().unwrap_or_else(PoisonError::into_inner).insert((mac, reply.lease.address));
+                }
                 let all = sorter.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(client) = all.get(&mac) {
                     // A client that has more replies waiting than it can use loses the rest.
@@ -96,7 +101,12 @@ impl Post {
                 }
             }
         });
-        Ok(Self { socket, waiting })
+        Ok(Self { socket, waiting, acknowledged })
+    }
+
+    /// Who was told by an ACK that it has which address, so far.
+    pub(crate) fn acknowledged(&self) -> BTreeSet<(Mac, Ipv4Addr)> {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Asks until there is a lease, or the profile's limit or `limit` has passed.

@@ -9,13 +9,15 @@ mod http;
 mod load;
 mod tftp;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use cluster::Mac;
 use cluster::manifest::{MANIFEST_FILE, Manifest};
 use serde::{Deserialize, Serialize};
 
@@ -116,6 +118,8 @@ pub struct Outcome {
     pub seconds_total: f64,
     /// What all fetched, in bytes.
     pub bytes: u64,
+    /// Who was told by an ACK that it has which address.
+    pub acknowledged: BTreeSet<(Mac, Ipv4Addr)>,
     /// The most memory that the head had, in MiB (`VmHWM`, proc(5)).
     pub head_memory_mib: f64,
     /// Processor time of the head during the storm, in seconds.
@@ -157,7 +161,8 @@ pub(crate) fn run(plan: Plan, head: u32, image: &Path) -> anyhow::Result<Outcome
     let began = Instant::now();
     // A thread can leave the namespace alone; those that it starts are where it is.
     let clients = std::thread::spawn(move || unleash(plan, loaders, Arc::new(sums)));
-    let ends = clients.join().map_err(|_| anyhow::anyhow!("the clients' thread panicked"))??;
+    let (ends, acknowledged) =
+        clients.join().map_err(|_| anyhow::anyhow!("the clients' thread panicked"))??;
     let mut restarts = BTreeMap::<String, usize>::new();
     let (mut seconds, mut bytes, mut asleep, mut locked_up) = (Vec::new(), 0, 0, 0);
     for Told { took, end, failures } in ends {
@@ -185,6 +190,7 @@ pub(crate) fn run(plan: Plan, head: u32, image: &Path) -> anyhow::Result<Outcome
         seconds: Percentiles::of(seconds),
         seconds_total: began.elapsed().as_secs_f64(),
         bytes,
+        acknowledged,
         head_memory_mib: memory_mib(head),
         head_cpu_seconds: cpu_seconds(head) - before,
     })
@@ -197,7 +203,9 @@ struct Told {
     failures: Vec<String>,
 }
 
-fn unleash(plan: Plan, loaders: &[Loader], sums: Arc<Sums>) -> anyhow::Result<Vec<Told>> {
+type Acknowledged = BTreeSet<(Mac, Ipv4Addr)>;
+
+fn unleash(plan: Plan, loaders: &[Loader], sums: Arc<Sums>) -> anyhow::Result<(Vec<Told>, Acknowledged)> {
     plug_in(plan.head_late_ms > 0)?;
     let post = Arc::new(dhcp::Post::open(cable::OWN)?);
     // The clients are other machines: they must not take the head's processor, nor that of their post. Threads inherit
@@ -224,7 +232,7 @@ fn unleash(plan: Plan, loaders: &[Loader], sums: Arc<Sums>) -> anyhow::Result<Ve
     drop(told);
     let ends = ends.into_iter().collect();
     bridge.join().map_err(|_| anyhow::anyhow!("the bridge's thread panicked"))??;
-    Ok(ends)
+    Ok((ends, post.acknowledged()))
 }
 
 /// Lays the clients' cable. Its end at the bridge stays loose for a head that is late.

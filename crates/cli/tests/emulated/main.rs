@@ -1,5 +1,5 @@
 //! The whole promise in the lab, each a file: [`promise`], [`rack`], [`outages`], [`pi3`], [`card`],
-//! [`scripts`], [`wire`] and [`ends`].
+//! [`scripts`], [`wire`], [`killed`] and [`ends`].
 //!
 //! Needs an image (`make image`); `FLEDERMAUS_IMAGE` names its directory. Nothing is faked: U-Boot, kernel, Docker.
 
@@ -7,6 +7,7 @@
 
 mod card;
 mod ends;
+mod killed;
 mod outages;
 mod pi3;
 mod promise;

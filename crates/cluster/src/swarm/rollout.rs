@@ -8,7 +8,7 @@
 //!      └──────────────►
 //! ```
 //!
-//! It only wants reboots, of as many nodes at a time as it was given; what a reboot takes (substitute, demote, drain, remove) and whether the
+//! It only wants reboots, of as many nodes at a time as it was given; what a reboot takes (substitute, drain, demote, remove) and whether the
 //! quorum allows it now is decided where every reboot is. Pure: whoever calls tells what is seen, and keeps it on disk.
 
 use std::fmt;

@@ -97,23 +97,32 @@ impl Council<'_, '_, '_> {
         self.members.iter().find(|member| member.hostname == node.name.as_str()).cloned()
     }
 
-    /// One step of: substitute, demote, drain, remove, reboot.
+    /// One step of: substitute, drain, demote, remove, reboot.
     fn take_out(&mut self, node: &NodeState) {
         let Some(entry) = self.entry(node) else {
             self.desk.order(&node.name, Action::Reboot);
             return;
         };
-        let id = entry.id.clone();
         if entry.manager {
-            return self.step_down(node, &entry);
+            self.step_down(node, &entry);
+        } else if self.is_empty(node, &entry) {
+            self.tell(Action::Remove { id: entry.id });
         }
-        if !entry.drained && entry.ready {
-            return self.tell(Action::Drain { id });
+    }
+
+    /// Whether nothing runs on a node any more that anybody needs; until then it is drained, or waited for.
+    fn is_empty(&mut self, node: &NodeState, entry: &Member) -> bool {
+        if !entry.ready {
+            return true;
         }
-        match self.is_still_needed(node, &entry).filter(|_| entry.ready) {
-            Some(reason) => self.desk.hold(reason),
-            None => self.tell(Action::Remove { id }),
+        if !entry.drained {
+            self.tell(Action::Drain { id: entry.id.clone() });
+            return false;
         }
+        let needed = self.is_still_needed(node, entry);
+        let is_empty = needed.is_none();
+        needed.into_iter().for_each(|reason| self.desk.hold(reason));
+        is_empty
     }
 
     /// Why a drained node must not go yet.
@@ -155,6 +164,10 @@ impl Council<'_, '_, '_> {
             return self
                 .desk
                 .hold(format!("{} waits: without it the managers would lose their quorum", node.name));
+        }
+        // Emptied first: a manager that was demoted does not hear for up to 15 s what its tasks are told.
+        if !self.is_empty(node, entry) {
+            return;
         }
         if self.authority.name == node.name {
             return self.desk.hold(format!("{} waits for another manager to take over", node.name));

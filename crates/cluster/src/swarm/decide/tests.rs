@@ -4,7 +4,7 @@ mod world;
 
 use proptest::prelude::*;
 
-use self::world::{STEP_MS, World};
+use self::world::{Machine, STEP_MS, World};
 use super::*;
 
 #[test]
@@ -157,6 +157,36 @@ fn a_drained_node_stays_until_its_tasks_run_elsewhere_and_have_ended_but_not_for
         (world.starting, world.ending) = (false, false);
         world.settle(&mut swarm, 1);
         world.assert_whole(1);
+    }
+}
+
+/// A demoted manager has to find another one before it hears that its tasks should end.
+#[test]
+fn a_manager_is_emptied_before_it_is_demoted() {
+    for managers in [1, 3] {
+        let (mut world, mut swarm) = (World::new(4), Swarm::default());
+        world.settle(&mut swarm, managers);
+        let manages = |machine: &Machine| world.facts(machine).manager.is_some();
+        let place = world.machines.iter().position(manages).expect("a manager");
+        let id = world.machines[place].swarm.clone().expect("a swarm").1;
+        world.machines[place].reboot = Reboot::Wanted;
+        let began_ms = world.now_ms;
+        let mut told = Vec::new();
+        while world.machines[place].reboot == Reboot::Wanted {
+            world.ending = world.now_ms - began_ms < 20_000;
+            let orders = world.turn(&mut swarm, managers, None).orders;
+            told.extend(orders.into_iter().map(|(_, action)| (action, world.ending)));
+            world.act_all();
+        }
+        let own: Vec<_> =
+            told.into_iter().filter(|(action, _)| !matches!(action, Action::Promote { .. })).collect();
+        let expected = [
+            (Action::Drain { id: id.clone() }, true),
+            (Action::Demote { id: id.clone() }, false),
+            (Action::Remove { id }, false),
+            (Action::Reboot, false),
+        ];
+        assert_eq!(own, expected, "{managers} managers");
     }
 }
 
