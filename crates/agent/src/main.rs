@@ -9,6 +9,7 @@ mod facts;
 mod http;
 mod ledger;
 mod life;
+mod logs;
 mod machine;
 mod orders;
 mod outbox;

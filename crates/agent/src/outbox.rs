@@ -119,6 +119,7 @@ impl Outbox {
             answering: std::collections::BTreeSet::new(),
             swarm: None,
             health: None,
+            logs: None,
             outcomes: content.outcomes.iter().chain(&content.told_again).cloned().collect(),
         }
     }

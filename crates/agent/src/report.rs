@@ -18,11 +18,11 @@ use crate::docker::Docker;
 use crate::facts::Look;
 use crate::http::{Request, exchange};
 use crate::ledger::{Entry, Ledger};
-use crate::machine;
 use crate::outbox::Outbox;
 use crate::ports::Ports;
 use crate::vigil::Vigil;
 use crate::watchdog::Heart;
+use crate::{logs, machine};
 
 /// How long the head may take to accept a connection, and to answer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -57,6 +57,7 @@ struct Turn {
     told: Option<SwarmFacts>,
     told_ports: BTreeSet<u16>,
     next_health: Instant,
+    logs_wanted: bool,
 }
 
 impl Reporter {
@@ -91,6 +92,7 @@ impl Reporter {
             told: None,
             told_ports: BTreeSet::new(),
             next_health: Instant::now(),
+            logs_wanted: false,
         };
         loop {
             heart.beat();
@@ -101,18 +103,20 @@ impl Reporter {
     fn turn(&mut self, turn: &mut Turn) -> Result<()> {
         let facts = self.facts();
         let answering = self.ports.look();
-        let changed = facts != turn.told || answering != turn.told_ports;
+        let changed = facts != turn.told || answering != turn.told_ports || turn.logs_wanted;
         if changed || Instant::now() >= turn.next_report || !self.outbox.is_empty() {
             let health = (Instant::now() >= turn.next_health).then(machine::health);
-            let report =
-                Report { swarm: facts.clone(), answering: answering.clone(), health, ..self.outbox.report() };
+            let logs = turn.logs_wanted.then(logs::read);
+            let (swarm, answering) = (facts.clone(), answering);
+            let report = Report { swarm, answering, health, logs, ..self.outbox.report() };
             match post(self.head, &self.path, &report) {
                 Ok(answer) => {
                     self.outbox.answered(&report);
                     turn.next_report = Instant::now() + interval(&answer);
                     turn.pause = PAUSES.0;
                     turn.told = facts.clone();
-                    turn.told_ports = answering;
+                    turn.told_ports = report.answering;
+                    turn.logs_wanted = answer.logs;
                     self.ports.want(answer.ports);
                     if report.health.is_some() {
                         turn.next_health = Instant::now() + HEALTH_INTERVAL;
@@ -125,6 +129,9 @@ impl Reporter {
                     return Ok(());
                 }
             }
+        }
+        if turn.logs_wanted {
+            return Ok(());
         }
         let until_report = turn.next_report.saturating_duration_since(Instant::now());
         let poll = if self.ports.is_complete() { poll(facts.as_ref()) } else { FORMING_POLL };

@@ -71,17 +71,21 @@ impl Vigil {
 }
 
 fn with_last_words(reason: &str, log: &Path) -> String {
-    let words = complaints(&read_end(log).unwrap_or_default());
+    let words = complaints(&read_end(log, TAIL_BYTES).unwrap_or_default());
     if words.is_empty() { reason.to_owned() } else { format!("{reason}; its last complaints: {words}") }
 }
 
-fn read_end(log: &Path) -> std::io::Result<String> {
+/// The last bytes of a log, as text.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn read_end(log: &Path, bytes: u64) -> std::io::Result<String> {
     let mut file = File::open(log)?;
     let length = file.seek(SeekFrom::End(0))?;
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-    let mut bytes = Vec::new();
-    file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    file.seek(SeekFrom::Start(length.saturating_sub(bytes)))?;
+    let mut read = Vec::new();
+    file.take(bytes).read_to_end(&mut read)?;
+    Ok(String::from_utf8_lossy(&read).into_owned())
 }
 
 /// The last lines that complain, each cut.

@@ -2,7 +2,7 @@
 
 use cluster::NodeName;
 use cluster::report::Health;
-use cluster::view::{NodeDetail, NodePage, NodeView, RivalView, WaitingView};
+use cluster::view::{LogsView, NodeDetail, NodePage, NodeView, RivalView, WaitingView};
 use server::client::Client;
 
 use crate::arguments::Node;
@@ -26,6 +26,7 @@ pub(crate) fn run(command: &Node, head: &Client, json: bool) -> anyhow::Result<(
         }
         Node::Forget { node } => inventory::forget(head, node),
         Node::Show { node } => show(head, node, json),
+        Node::Logs { node } => logs(head, node, json),
         Node::Reboot { node } => reboot(head, node),
     }
 }
@@ -104,6 +105,17 @@ fn board(health: &Health) -> String {
     }
     words.retain(|word| !word.is_empty());
     words.join(", ")
+}
+
+fn logs(head: &Client, node: &NodeName, json: bool) -> anyhow::Result<()> {
+    let logs: LogsView = head.get(&format!("/v1/nodes/{node}/logs"))?;
+    if json {
+        return table::json(&logs);
+    }
+    if logs.old {
+        eprintln!("{node} does not answer; it sent these when it was asked {}", table::ago(logs.at_ms));
+    }
+    table::print(&logs.text.trim_end())
 }
 
 fn reboot(head: &Client, node: &NodeName) -> anyhow::Result<()> {

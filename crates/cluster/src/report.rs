@@ -31,6 +31,9 @@ pub struct Report {
     /// How the orders of the last answers ended.
     #[serde(default)]
     pub outcomes: Vec<Outcome>,
+    /// The ends of the node's logs, if the last answer asked for them ([`Orders::logs`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<String>,
 }
 
 impl Report {
@@ -38,6 +41,8 @@ impl Report {
     pub const EVENTS_LIMIT: usize = 200;
     /// The largest report that the head reads, in bytes.
     pub const BYTES_LIMIT: usize = 512 * 1024;
+    /// The most of a node's logs, in bytes: with what JSON adds, they fit into a report beside the rest.
+    pub const LOGS_LIMIT: usize = 128 * 1024;
 }
 
 /// What a board is and how it is. What it cannot say is absent.
@@ -102,6 +107,9 @@ pub struct Orders {
     /// The TCP ports on which the node should answer for the swarm's services.
     #[serde(default)]
     pub ports: BTreeSet<u16>,
+    /// Whether an operator wants to read the node's logs: the node reports them at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub logs: bool,
 }
 
 /// One thing to do, with a number that is never used again for this boot.

@@ -93,6 +93,18 @@ pub struct NodeDetail {
     pub wishes: BTreeMap<String, String>,
 }
 
+/// A node's logs, as `GET /v1/nodes/{name}/logs` gives them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct LogsView {
+    /// When they came, milliseconds since 1970.
+    pub at_ms: u64,
+    /// Whether the node did not answer now, and these are what it sent when it was asked before.
+    pub old: bool,
+    /// The ends of the kernel's log and of the services', each under a line with its name.
+    pub text: String,
+}
+
 /// Some of the nodes, as `GET /v1/node-list` gives them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

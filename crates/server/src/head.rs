@@ -6,6 +6,7 @@
 pub(crate) mod access;
 mod inventory;
 mod keeper;
+mod logs;
 pub(crate) mod measured;
 mod neighbour;
 pub(crate) mod news;
@@ -33,6 +34,7 @@ use netboot::tftp::Pace;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
 use self::keeper::{Job, Keeper, Wait};
+pub(crate) use self::logs::NoLogs;
 use self::news::{NEWS_LIMIT, News};
 pub(crate) use self::state::listed::NodeWish;
 use self::state::{Served, State};

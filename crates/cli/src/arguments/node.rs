@@ -77,6 +77,11 @@ pub(crate) enum Node {
         /// The node's name
         node: NodeName,
     },
+    /// Print the ends of a node's logs: its kernel's and its services'
+    Logs {
+        /// The node's name
+        node: NodeName,
+    },
     /// Make a node new: it drains, reboots and comes back as a fresh installation
     Reboot {
         /// The node's name

@@ -12,7 +12,7 @@ use lab::Lab;
 use lab::control::{HEAD, Power};
 use lab::spec::Machine;
 
-use crate::room::{SWARM_LIMIT, Wanted, boot_with, lab_up, told};
+use crate::room::{NODE, SWARM_LIMIT, Wanted, boot_with, fledermaus, lab_up, told};
 
 /// Where the foreign server listens: the head's address, another port.
 const FOREIGN: &str = "10.78.0.1:8000";
@@ -41,6 +41,17 @@ fn a_node_tells_how_its_user_data_ended_and_goes_on() {
     lab.wait_ready(1, SWARM_LIMIT).unwrap();
     let said = told(&lab, Phase::UserData, Step::Failed).join("\n");
     assert!(said.starts_with("exit 3 after ") && said.ends_with(": these are my last words"), "{said}");
+
+    let logs = fledermaus(&lab, &["node", "logs", NODE]);
+    let logs = String::from_utf8_lossy(&logs.stdout).into_owned();
+    for (place, word) in
+        [("/dev/kmsg", "Linux version"), ("dockerd.log", "level="), ("user-data.log", "my last words")]
+    {
+        let section = logs
+            .split("==> ")
+            .find(|section| section.split(" <==").next().is_some_and(|name| name.ends_with(place)));
+        assert!(section.is_some_and(|section| section.contains(word)), "{place}: {logs}");
+    }
 
     let own = lab.place().directory().join("user-data/default.sh");
     fs::write(own, "echo begun; sleep 100000 & wait").unwrap();

@@ -81,6 +81,10 @@ pub(crate) struct Node {
     pub(crate) profile: Profile,
     pub(crate) heard_ms: u64,
     pub(crate) health: Option<Health>,
+    /// What it sent of its logs when it was asked last, and when. Those of an earlier boot stay until it is asked again.
+    pub(crate) logs: Option<(u64, Arc<str>)>,
+    /// Whether somebody waits for its logs.
+    pub(crate) logs_wanted: bool,
     pub(crate) orders: Vec<Order>,
     /// After an order failed, none is given before this, milliseconds since 1970.
     pub(crate) rest_until_ms: u64,
@@ -157,6 +161,8 @@ impl Node {
             profile: Profile::System,
             heard_ms: 0,
             health: None,
+            logs: None,
+            logs_wanted: false,
             orders: Vec::new(),
             rest_until_ms: 0,
             firmware: None,

@@ -274,6 +274,9 @@ impl State {
             node.health = Some(harmless_health(health));
             self.unheard.node(mac);
         }
+        if let Some(logs) = report.logs {
+            node.keep_logs(now_ms, &logs);
+        }
         for outcome in report.outcomes {
             self.outcome(mac, outcome);
         }
@@ -284,7 +287,7 @@ impl State {
             || !self.held.is_empty();
         let report_in_ms = if busy { BUSY_REPORT_MS } else { QUIET_REPORT_MS };
         let ports = self.council().map(|(_, facts)| facts.ports()).unwrap_or_default();
-        Some(Orders { now_ms, report_in_ms, orders: node.orders.clone(), ports })
+        Some(Orders { now_ms, report_in_ms, orders: node.orders.clone(), ports, logs: node.logs_wanted })
     }
 
     /// A line from the node itself: its time is put on our clock, its words are made harmless.
@@ -323,13 +326,18 @@ fn harmless_health(health: Health) -> Health {
     Health { model, serial, card_name, card_life, ..health }
 }
 
-/// Text from a node, without what could steer a terminal, and not longer than is kept.
+/// An event's words, as [`within`].
 fn harmless(text: &str) -> String {
+    within(text, Event::DETAIL_LIMIT)
+}
+
+/// Text from a node, without what could steer a terminal, and not longer than `limit` bytes.
+pub(in crate::head) fn within(text: &str, limit: usize) -> String {
     let printable =
         text.chars().map(|letter| if letter.is_control() && letter != '\n' { '\u{fffd}' } else { letter });
     let mut kept = String::new();
     for letter in printable {
-        if kept.len() + letter.len_utf8() > Event::DETAIL_LIMIT {
+        if kept.len() + letter.len_utf8() > limit {
             break;
         }
         kept.push(letter);

@@ -76,7 +76,7 @@ fn plan(state: &mut State, mac: Mac, address: Ipv4Addr) -> (BootToken, bool) {
     (NodePlan::parse(append).expect("a plan").token, file.is_promise)
 }
 
-pub(super) fn report(events: Vec<Event>) -> Report {
+pub(in crate::head) fn report(events: Vec<Event>) -> Report {
     Report { uptime_ms: 5_000, events, ..Report::default() }
 }
 

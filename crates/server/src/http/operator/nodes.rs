@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::failure;
 use crate::access::Principal;
-use crate::head::{Head, NodeWish};
+use crate::head::{Head, NoLogs, NodeWish};
 
 /// How many boots are given unless a number is named.
 const BOOTS: usize = 100;
@@ -40,6 +40,17 @@ pub(super) async fn one(State(head): State<Head>, Path(name): Path<String>) -> R
     match head.node(name.clone()).await {
         Some(detail) => Json(detail).into_response(),
         None => no_node(&name),
+    }
+}
+
+/// For who may write: logs tell more of a node than its state.
+pub(super) async fn logs(State(head): State<Head>, Path(name): Path<String>) -> Response {
+    match head.logs(name.clone()).await {
+        None => no_node(&name),
+        Some(Ok(logs)) => Json(logs).into_response(),
+        Some(Err(NoLogs)) => {
+            failure(StatusCode::GATEWAY_TIMEOUT, format!("{name} sends no logs: its agent does not answer"))
+        }
     }
 }
 

@@ -9,8 +9,8 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use cluster::stack::StackWish;
 use cluster::swarm::Rollout;
 use cluster::view::{
-    AccountView, AccountWish, ApplyView, AuditLine, BootView, LeaseView, LoginWish, Me, NewLogin, NewToken,
-    NodeChange, NodeDetail, NodePage, NodeSet, NodeView, RivalView, RolloutWish, Scope, StackView,
+    AccountView, AccountWish, ApplyView, AuditLine, BootView, LeaseView, LoginWish, LogsView, Me, NewLogin,
+    NewToken, NodeChange, NodeDetail, NodePage, NodeSet, NodeView, RivalView, RolloutWish, Scope, StackView,
     SwarmEvent, SwarmView, TokenView, TokenWish, UserDataVersion, WaitingView,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -130,6 +130,8 @@ fn of_nodes() -> Vec<Route> {
             .gives(json::<Vec<LeaseView>>()),
         Route::new(get("/v1/nodes/{name}"), READ, "One node and its timeline", nodes::one)
             .gives(json::<NodeDetail>()),
+        Route::new(get("/v1/nodes/{name}/logs"), WRITE, "The ends of a node's logs", nodes::logs)
+            .gives(json::<LogsView>()),
         Route::new(post("/v1/nodes/{name}/reboot"), WRITE, node_reboot, nodes::reboot),
         Route::new(get("/v1/rivals"), READ, "Other DHCP servers on the wire", nodes::rivals)
             .gives(json::<Vec<RivalView>>()),
