@@ -2,7 +2,7 @@
 
 use cluster::NodeName;
 use cluster::report::Health;
-use cluster::view::{LogsView, NodeDetail, NodePage, NodeView, RivalView, WaitingView};
+use cluster::view::{LogsView, NodeDetail, NodePage, NodeView, PowerDeed, RivalView, WaitingView};
 use server::client::Client;
 
 use crate::arguments::Node;
@@ -27,6 +27,7 @@ pub(crate) fn run(command: &Node, head: &Client, json: bool) -> anyhow::Result<(
         Node::Forget { node } => inventory::forget(head, node),
         Node::Show { node } => show(head, node, json),
         Node::Logs { node } => logs(head, node, json),
+        Node::Power { node, deed } => power(head, node, (*deed).into()),
         Node::Reboot { node } => reboot(head, node),
     }
 }
@@ -116,6 +117,11 @@ fn logs(head: &Client, node: &NodeName, json: bool) -> anyhow::Result<()> {
         eprintln!("{node} does not answer; it sent these when it was asked {}", table::ago(logs.at_ms));
     }
     table::print(&logs.text.trim_end())
+}
+
+fn power(head: &Client, node: &NodeName, deed: PowerDeed) -> anyhow::Result<()> {
+    head.post(&format!("/v1/nodes/{node}/power/{}", deed.word()))?;
+    table::print(&format_args!("{node}: power {}", deed.word()))
 }
 
 fn reboot(head: &Client, node: &NodeName) -> anyhow::Result<()> {

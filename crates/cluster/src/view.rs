@@ -93,6 +93,43 @@ pub struct NodeDetail {
     pub wishes: BTreeMap<String, String>,
 }
 
+/// What can be done with a node's power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PowerDeed {
+    /// Give it power.
+    On,
+    /// Take it away.
+    Off,
+    /// Take it away, and give it back after a moment.
+    Cycle,
+}
+
+impl PowerDeed {
+    /// Its word in the API and for the operator's program.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Off => "off",
+            Self::Cycle => "cycle",
+        }
+    }
+}
+
+/// The word was none of those.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("nothing that can be done with power: write on, off or cycle")]
+pub struct InvalidPowerDeed;
+
+impl std::str::FromStr for PowerDeed {
+    type Err = InvalidPowerDeed;
+    fn from_str(word: &str) -> Result<Self, InvalidPowerDeed> {
+        [Self::On, Self::Off, Self::Cycle]
+            .into_iter()
+            .find(|deed| deed.word() == word)
+            .ok_or(InvalidPowerDeed)
+    }
+}
+
 /// A node's logs, as `GET /v1/nodes/{name}/logs` gives them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

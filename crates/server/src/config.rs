@@ -6,6 +6,7 @@ mod library;
 mod network;
 mod node;
 mod operator;
+mod power;
 mod subnets;
 
 use std::path::Path;
@@ -66,6 +67,7 @@ pub(crate) struct Settings {
     pub(crate) user_data: Library,
     pub(crate) managers: usize,
     pub(crate) operator: OperatorDoor,
+    pub(crate) power: Option<power::Hook>,
     pub(crate) nodes: Vec<NodeSettings>,
 }
 
@@ -86,6 +88,9 @@ pub(crate) fn read(
         settings.image = Source::Directory(image_dir.to_owned());
     }
     settings.check_user_data(&mut reader);
+    if let Some(hook) = &settings.power {
+        power::check(&mut reader, hook);
+    }
     let found = settings.find_network(&mut reader, interface);
     if let Ok(network) = &found {
         settings.network.check(&mut reader, network);
@@ -114,6 +119,7 @@ fn settings(reader: &mut Reader) -> Settings {
         "user_data",
         "swarm",
         "operator",
+        "power",
         "node",
     ]);
     Settings {
@@ -126,6 +132,7 @@ fn settings(reader: &mut Reader) -> Settings {
         user_data: library::read(reader, &top),
         managers: managers(reader, &top),
         operator: operator::read(reader, &top),
+        power: power::read(reader, &top),
         nodes: node::read(reader, &top),
     }
 }

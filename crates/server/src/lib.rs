@@ -13,6 +13,7 @@ mod files;
 mod head;
 mod http;
 pub mod neighbours;
+mod power;
 mod pump;
 mod store;
 mod thread;

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use cluster::view::PowerDeed;
 use cluster::{Mac, NodeName};
 
 /// What to do with the file.
@@ -82,11 +83,43 @@ pub(crate) enum Node {
         /// The node's name
         node: NodeName,
     },
+    /// Work a node's power with the program that cluster.toml names in [power]
+    #[command(
+        after_help = "Pulls the plug: a node that runs is not drained before. `node reboot` does that.\n\nExample:\n  fledermaus node power pi-01a2b3 cycle"
+    )]
+    Power {
+        /// The node's name
+        node: NodeName,
+        /// What to do
+        #[arg(value_enum)]
+        deed: Deed,
+    },
     /// Make a node new: it drains, reboots and comes back as a fresh installation
     Reboot {
         /// The node's name
         node: NodeName,
     },
+}
+
+/// What to do with a node's power.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Deed {
+    /// Give it power
+    On,
+    /// Take it away
+    Off,
+    /// Take it away, and give it back
+    Cycle,
+}
+
+impl From<Deed> for PowerDeed {
+    fn from(deed: Deed) -> Self {
+        match deed {
+            Deed::On => Self::On,
+            Deed::Off => Self::Off,
+            Deed::Cycle => Self::Cycle,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

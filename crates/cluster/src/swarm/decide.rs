@@ -121,6 +121,8 @@ pub struct Swarm {
     forming: Option<(NodeName, u64)>,
     foreign_since: BTreeMap<NodeName, u64>,
     leaderless_since: Option<u64>,
+    /// Since when the swarm is lost and no node is empty.
+    lost_since: Option<u64>,
     /// The ids of the entries that were drained for a reboot, and since when each is seen drained.
     drained: BTreeMap<String, u64>,
     /// The forgotten nodes whose tokens are being rotated away.
@@ -210,10 +212,29 @@ impl Swarm {
                 && node.wish != RoleWish::Worker
                 && node.reboot != Reboot::Wanted
         });
-        let Some(first) = candidates.min_by_key(|node| node.wish != RoleWish::Manager) else { return };
+        let Some(first) = candidates.min_by_key(|node| node.wish != RoleWish::Manager) else {
+            return self.leave_lost(desk);
+        };
+        self.lost_since = None;
         self.known = None;
         self.forming = Some((first.name.clone(), desk.now_ms));
         desk.order(&first.name, Action::Init);
+    }
+
+    /// Nobody is empty who could form the next swarm: one of those who are still in the lost one leaves it. The others are
+    /// foreigners once there is a swarm.
+    fn leave_lost(&mut self, desk: &mut Desk) {
+        let remains = |node: &&NodeState| {
+            let in_swarm = node.facts.as_ref().is_some_and(|facts| facts.state != LocalState::Inactive);
+            let fit = !node.busy && node.wish != RoleWish::Worker;
+            in_swarm && fit && is_live(node, desk.now_ms)
+        };
+        let remaining = desk.view.nodes.iter().filter(remains);
+        let Some(first) = remaining.min_by_key(|node| node.wish != RoleWish::Manager) else { return };
+        if desk.now_ms < *self.lost_since.get_or_insert(desk.now_ms) + LEADERLESS_LIMIT_MS {
+            return desk.hold("the swarm is lost; waits for an empty node to form the next".to_owned());
+        }
+        desk.order(&first.name, Action::Leave);
     }
 
     /// Whether the swarm we know, if any, can never have a quorum again: so many of its managers came back
@@ -241,7 +262,7 @@ impl Swarm {
     /// A manager answers: brings the swarm towards what is wanted.
     fn tend(&mut self, desk: &mut Desk, authority: &NodeState, facts: &ManagerFacts) {
         self.forming = None;
-        self.leaderless_since = None;
+        (self.leaderless_since, self.lost_since) = (None, None);
         self.remember(desk, facts);
         let forgotten = self.known.as_ref().map(|known| known.forgotten.clone()).unwrap_or_default();
         let mut council =

@@ -13,6 +13,8 @@ use super::state::{State, within};
 
 /// How long a node may take: it hears of the wish in the answer to its next report.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// A node that was not heard for so long is not waited for, in milliseconds.
+const SILENCE_MS: u64 = 60_000;
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The node has never sent its logs, and does not now.
@@ -28,11 +30,13 @@ impl Node {
 }
 
 impl State {
-    /// Asks a node for its logs. Now; `None`: there is no such node.
-    fn want_logs(&mut self, name: &str) -> Option<u64> {
+    /// Asks a node for its logs. Now, and how long it is worth waiting; `None`: there is no such node.
+    fn want_logs(&mut self, name: &str) -> Option<(u64, Duration)> {
         let mac = self.named(name)?.kept.mac;
-        self.nodes.get_mut(&mac)?.logs_wanted = true;
-        Some(self.now_ms)
+        let node = self.nodes.get_mut(&mac)?;
+        node.logs_wanted = true;
+        let patience = if self.now_ms < node.heard_ms + SILENCE_MS { ANSWER_LIMIT } else { Duration::ZERO };
+        Some((self.now_ms, patience))
     }
 
     fn logs(&self, name: &str) -> Option<(u64, Arc<str>)> {
@@ -45,8 +49,8 @@ impl Head {
     /// node.
     pub(crate) async fn logs(&self, name: String) -> Option<Result<LogsView, NoLogs>> {
         let wanted = name.clone();
-        let asked_ms = self.ask(move |state| state.want_logs(&wanted)).await.flatten()?;
-        let limit = Instant::now() + ANSWER_LIMIT;
+        let (asked_ms, patience) = self.ask(move |state| state.want_logs(&wanted)).await.flatten()?;
+        let limit = Instant::now() + patience;
         loop {
             let wanted = name.clone();
             let logs = self.ask(move |state| state.logs(&wanted)).await.flatten();
@@ -76,7 +80,7 @@ mod tests {
         };
         assert!(!says(&mut state, None), "nobody wants them");
         assert_eq!(state.want_logs("nobody"), None);
-        assert_eq!(state.want_logs("node1"), Some(state.now_ms));
+        assert_eq!(state.want_logs("node1"), Some((state.now_ms, ANSWER_LIMIT)));
         assert!(says(&mut state, None) && says(&mut state, None));
         let long = format!("==> kernel <==\n\u{1b}[2J{}", "x".repeat(Report::LOGS_LIMIT));
         assert!(!says(&mut state, Some(&long)), "they have come");
@@ -84,6 +88,12 @@ mod tests {
         assert_eq!((at_ms, text.len() <= Report::LOGS_LIMIT), (state.now_ms, true));
         assert!(text.starts_with("==> kernel <==\n\u{fffd}[2Jxx"), "{}", &text[..40]);
         boot(&mut state, MAC, ADDRESS);
+        state.now_ms += SILENCE_MS;
+        assert_eq!(
+            state.want_logs("node1"),
+            Some((state.now_ms, Duration::ZERO)),
+            "nobody is there to wait for"
+        );
         assert!(state.logs("node1").is_some(), "the last words of a life are worth most when it is over");
     }
 }

@@ -6,7 +6,7 @@ use cluster::Mac;
 use cluster::stack::StackWish;
 use cluster::swarm::Rollout;
 use cluster::view::{
-    AccountView, AuditLine, NewToken, RolloutWish, SwarmEvent, TokenKind, TokenView, TokenWish,
+    AccountView, AuditLine, NewToken, PowerDeed, RolloutWish, SwarmEvent, TokenKind, TokenView, TokenWish,
     UserDataVersion,
 };
 use tokio::sync::broadcast;
@@ -17,7 +17,11 @@ use super::news::News;
 use super::state::State;
 use super::{GOING_DOWN, Head, now_ms};
 use crate::access::{Account, Principal, Secret};
+use crate::power;
 use crate::store::Write;
+
+const NO_HOOK: &str =
+    "cluster.toml names no program that works the nodes' power: write one, and name it as `hook` in [power]";
 
 impl Head {
     /// Makes a change that may be refused.
@@ -38,6 +42,22 @@ impl Head {
             Ok(())
         })
         .await
+    }
+
+    /// Has the operator's program work a node's power. Noted in the audit log before.
+    pub(crate) async fn power(&self, who: Principal, name: String, deed: PowerDeed) -> Result<(), Refusal> {
+        let (hook, node) = self
+            .change(move |state| {
+                let node = state.named(&name).ok_or_else(|| no_node(&name))?;
+                let view = node.view(state.address(node), "");
+                let hook =
+                    state.settings.power.clone().ok_or_else(|| Refusal::Conflict(NO_HOOK.to_owned()))?;
+                state.audit(&who, &format!("power-{}", deed.word()), &name, "");
+                Ok((hook.program, view))
+            })
+            .await?;
+        let worked = power::work(&hook, deed, &node).await;
+        worked.map_err(|error| Refusal::Conflict(format!("{error:#}")))
     }
 
     /// Begins a rollout.

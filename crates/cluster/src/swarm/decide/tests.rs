@@ -136,6 +136,27 @@ fn a_forgotten_manager_does_not_count_for_the_quorum_that_is_waited_for() {
     world.assert_whole(3);
 }
 
+/// The only manager is gone for ever, with the promotion of a second half done: nobody is left who is empty.
+#[test]
+fn nodes_of_a_lost_swarm_form_the_next_though_none_of_them_is_empty() {
+    let (mut world, mut swarm) = (World::new(4), Swarm::default());
+    world.settle(&mut swarm, 1);
+    let before = swarm.known().cloned().expect("a swarm");
+    // Three are wanted from now on; the order to promote is given and never carried out.
+    let orders = world.turn(&mut swarm, 3, None).orders;
+    assert!(matches!(&orders[..], [(_, Action::Promote { .. })]), "{orders:?}");
+    assert_eq!(swarm.known().expect("a swarm").managers.len(), 2);
+    world.machines.iter_mut().for_each(|machine| machine.order = None);
+    let place = world.machines.iter().position(|machine| before.managers == [machine.name.clone()]);
+    let gone = world.machines.remove(place.expect("the manager"));
+    world.settle(&mut swarm, 3);
+    assert_eq!(swarm.known().expect("a swarm").cluster_id, before.cluster_id, "the manager may come back");
+    swarm.forget(gone.name);
+    world.settle(&mut swarm, 3);
+    assert_ne!(swarm.known().expect("a swarm").cluster_id, before.cluster_id);
+    world.assert_whole(3);
+}
+
 #[test]
 fn a_drained_node_stays_until_its_tasks_run_elsewhere_and_have_ended_but_not_for_ever() {
     let (mut world, mut swarm) = (World::new(3), Swarm::default());

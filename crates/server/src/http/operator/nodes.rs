@@ -4,6 +4,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
+use cluster::view::PowerDeed;
 use serde::Deserialize;
 
 use super::failure;
@@ -60,6 +61,17 @@ pub(super) async fn reboot(
     Path(name): Path<String>,
 ) -> Response {
     done(head.reboot(who, name).await)
+}
+
+pub(super) async fn power(
+    State(head): State<Head>,
+    Extension(who): Extension<Principal>,
+    Path((name, deed)): Path<(String, String)>,
+) -> Response {
+    match deed.parse::<PowerDeed>() {
+        Ok(deed) => done(head.power(who, name, deed).await),
+        Err(error) => failure(StatusCode::BAD_REQUEST, format!("`{deed}` is {error}")),
+    }
 }
 
 pub(super) async fn rivals(State(head): State<Head>) -> Response {

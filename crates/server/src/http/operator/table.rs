@@ -133,6 +133,12 @@ fn of_nodes() -> Vec<Route> {
         Route::new(get("/v1/nodes/{name}/logs"), WRITE, "The ends of a node's logs", nodes::logs)
             .gives(json::<LogsView>()),
         Route::new(post("/v1/nodes/{name}/reboot"), WRITE, node_reboot, nodes::reboot),
+        Route::new(
+            post("/v1/nodes/{name}/power/{deed}"),
+            WRITE,
+            "Work a node's power: on, off or cycle",
+            nodes::power,
+        ),
         Route::new(get("/v1/rivals"), READ, "Other DHCP servers on the wire", nodes::rivals)
             .gives(json::<Vec<RivalView>>()),
         Route::new(get("/v1/events"), READ, "What changes, as server-sent events", events::listen)

@@ -115,7 +115,10 @@ async fn every_route_of_the_document_answers_as_it_says_and_there_is_no_other() 
             let request = format!(
                 "{} {}",
                 method.to_uppercase(),
-                real.replace("{id}", "none").replace("{version}", "1").replace("{mac}", "none")
+                real.replace("{id}", "none")
+                    .replace("{version}", "1")
+                    .replace("{mac}", "none")
+                    .replace("{deed}", "none")
             );
             let content = &operation["responses"]["2XX"]["content"];
             // One of the routes ends its own session.
