@@ -17,7 +17,7 @@ pub(crate) fn take(arguments: &Backup, json: bool) -> anyhow::Result<()> {
         return table::json(&contents);
     }
     table::print(&format_args!(
-        "{}: {}. Its image is not in it; whoever reads it has the swarm.",
+        "{}: {}. Not in it: what else cluster.toml names (image, power hook, certificate). Whoever reads it has the swarm.",
         out.display(),
         told(&contents)
     ))
@@ -43,12 +43,8 @@ pub(crate) fn restore(arguments: &Restore, json: bool) -> anyhow::Result<()> {
 fn told(contents: &Contents) -> String {
     let Contents { nodes, user_data_files, bytes } = contents;
     let count = |number: &u64, what: &str| format!("{number} {what}{}", if *number == 1 { "" } else { "s" });
-    format!(
-        "{}, {} of user data, {:.1} MB",
-        count(nodes, "node"),
-        count(user_data_files, "file"),
-        *bytes as f64 / 1e6
-    )
+    let nodes = count(nodes, "node");
+    format!("{nodes}, {} of user data, {:.1} kB", count(user_data_files, "file"), *bytes as f64 / 1e3)
 }
 
 fn home(home: &Home) -> backup::Home {

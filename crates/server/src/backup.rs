@@ -1,6 +1,7 @@
 //! A head's backup: state, configuration and user data in one archive (tar in zstd), taken while the head serves.
 //!
-//! The image is not in it: whoever has its recipe builds it again, bit by bit. Whoever reads a backup has the swarm.
+//! The image is not in it: whoever has its recipe builds it again, bit by bit. Nor is what else the configuration names: power
+//! hook, certificate, boot programs. Whoever reads a backup has the swarm.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{Read, Write};

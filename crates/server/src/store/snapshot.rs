@@ -11,6 +11,7 @@ use super::{FILE, MIGRATIONS};
 /// Writes the state as it is now to `out`, an empty file, whether a head serves with it or not. How many nodes it knows.
 pub(crate) async fn snapshot(directory: &Path, out: &Path) -> anyhow::Result<u64> {
     let path = directory.join(FILE);
+    anyhow::ensure!(path.exists(), "{} holds no head's state: name another --state-dir", directory.display());
     let reading = || format!("reading the state {}", path.display());
     let options = SqliteConnectOptions::new().filename(&path).read_only(true);
     let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await;
