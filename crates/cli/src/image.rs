@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use cluster::manifest::{FIRMWARE_FOLDER, MANIFEST_FILE, Manifest};
+use cluster::view::ImageView;
 use image::shelf::SweepOptions;
 use image::{BuildOptions, UpdateOptions};
+use server::client::Client;
 
 use crate::arguments::{Image, ImageChoice};
 use crate::exit::BadInput;
@@ -28,7 +30,12 @@ const PROGRAMS: &str = "target/aarch64-unknown-linux-musl/node";
 ///
 /// # Errors
 /// What the kitchen says.
-pub(crate) fn run(command: &Image, surroundings: &Surroundings, json: bool) -> anyhow::Result<()> {
+pub(crate) fn run(
+    command: &Image,
+    head: impl FnOnce() -> anyhow::Result<Client>,
+    surroundings: &Surroundings,
+    json: bool,
+) -> anyhow::Result<()> {
     match command {
         Image::Build { recipe, out, programs } => {
             let recipe = there(recipe.as_deref().unwrap_or(Path::new(RECIPE)))?;
@@ -46,6 +53,7 @@ pub(crate) fn run(command: &Image, surroundings: &Surroundings, json: bool) -> a
             update(recipe, surroundings, json)
         }
         Image::List { directory } => shelf::list(directory.as_ref().unwrap_or(&surroundings.cache), json),
+        Image::Served => served(&head()?, json),
         Image::Show { image } => shelf::show(&chosen(image, surroundings), json),
         Image::Verify { image } => shelf::verify(&chosen(image, surroundings), json),
         Image::Diff { one, other } => shelf::diff(one, other, json),
@@ -62,6 +70,26 @@ pub(crate) fn run(command: &Image, surroundings: &Surroundings, json: bool) -> a
         Image::Pull { from, out } => store::pull(from, out, surroundings, json),
         Image::Export { image, out } => shelf::export(&chosen(image, surroundings), out, json),
     }
+}
+
+/// Lists what the head serves.
+///
+/// # Errors
+/// What the head says.
+fn served(head: &Client, json: bool) -> anyhow::Result<()> {
+    let images: Vec<ImageView> = head.get("/v1/images")?;
+    if json {
+        return table::json(&images);
+    }
+    let mut table = table::table(&["NAME", "IMAGE", "RECIPE", "KERNEL", "MB", "NODES"]);
+    for image in images {
+        let bytes = image.kernel_bytes + image.initramfs_bytes + image.system_bytes;
+        let id: String = image.id.to_string().chars().take(12).collect();
+        let name = image.name.unwrap_or_else(|| "(replaced)".to_owned());
+        let megabytes = format!("{:.1}", bytes as f64 / 1e6);
+        table.add_row([name, id, image.recipe, image.kernel_version, megabytes, image.nodes.to_string()]);
+    }
+    table::print(&table)
 }
 
 /// A recipe that is a file.

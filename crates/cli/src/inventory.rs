@@ -73,10 +73,9 @@ pub(crate) fn set(
         return table::json(&changes);
     }
     show(&changes)?;
-    if changes
-        .iter()
-        .any(|change| ["name", "address", "wipe", "root", "user_data"].contains(&change.key.as_str()))
-    {
+    if changes.iter().any(|change| {
+        ["name", "address", "group", "wipe", "root", "user_data", "image"].contains(&change.key.as_str())
+    }) {
         eprintln!("a node that runs has this when it boots next: `fledermaus node reboot {node}`");
     }
     Ok(())

@@ -62,7 +62,7 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> anyhow::Result<()>
         Command::Doctor(serve) => doctor::run(serve, surroundings, json),
         Command::Backup(backup) => backup::take(backup, json),
         Command::Restore(restore) => backup::restore(restore, json),
-        Command::Image(image) => image::run(image, surroundings, json),
+        Command::Image(image) => image::run(image, head, surroundings, json),
         Command::Card(card) => card::run(card, surroundings, json),
         Command::Node(node) => node::run(node, &head()?, json),
         Command::UserData(user_data) => user_data::run(user_data, &head()?, surroundings, json),

@@ -19,16 +19,20 @@ const ASK_EVERY: Duration = Duration::from_millis(500);
 /// What the head says, or why the rollout stopped.
 pub(crate) fn run(command: &Command, head: &Client, json: bool) -> anyhow::Result<()> {
     let (rollout, detach) = match command {
-        Command::Start { nodes, label, pause, max_unavailable, detach } => {
+        Command::Start { nodes, label, group, image, user_data, pause, max_unavailable, detach } => {
             let wish = RolloutWish {
                 nodes: nodes.clone(),
                 label: label.clone(),
+                group: group.as_ref().map(ToString::to_string),
+                image: image.as_ref().map(ToString::to_string),
+                user_data: user_data.clone(),
                 pause_secs: *pause,
                 max_unavailable: Some(*max_unavailable),
             };
             (head.ask("/v1/rollout", &wish)?, *detach)
         }
         Command::Resume { detach } => (head.ask("/v1/rollout/resume", &())?, *detach),
+        Command::Back { detach } => (head.ask("/v1/rollout/back", &())?, *detach),
         Command::Stop => (head.ask("/v1/rollout/stop", &())?, true),
         Command::Status => (head.get::<Rollout>("/v1/rollout")?, true),
     };
@@ -37,9 +41,10 @@ pub(crate) fn run(command: &Command, head: &Client, json: bool) -> anyhow::Resul
     }
     let ended = follow(head, rollout)?;
     show(&ended, json)?;
-    match ended.state {
+    match &ended.state {
         RolloutState::Stopped { reason } => Err(anyhow::anyhow!(
-            "the rollout stopped: {reason}. `fledermaus rollout resume` goes on, and tries that node again"
+            "the rollout stopped: {reason}. `fledermaus rollout resume` goes on, and tries that node again{}",
+            if ended.had.is_empty() { "" } else { "; `fledermaus rollout back` takes it back" }
         )),
         _ => Ok(()),
     }

@@ -28,6 +28,7 @@ pub const USER_DATA_SECS: u32 = 30 * 60;
 
 /// A SHA-256 digest. Written as 64 lower-case hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(with = "String"))]
 #[serde(try_from = "String", into = "String")]
 pub struct Digest(pub [u8; 32]);
 

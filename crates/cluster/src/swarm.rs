@@ -18,7 +18,7 @@ mod decide;
 mod rollout;
 
 pub use decide::{Decisions, Known, NodeState, Reboot, RoleWish, Swarm, View};
-pub use rollout::{Progress, Rollout, RolloutState, Sight};
+pub use rollout::{Given, Progress, Rollout, RolloutState, Sight};
 
 use std::collections::BTreeSet;
 

@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::phase::{Phase, Step};
 use crate::report::Health;
-use crate::{Mac, NodeName};
+use crate::{Digest, Mac, NodeName};
 
 pub use self::access::{
     AccountView, AccountWish, AuditLine, InvalidScope, LoginWish, Me, NewLogin, NewToken, Scope, TokenKind,
     TokenView, TokenWish,
 };
-pub use self::inventory::{ApplyView, NodeChange, NodeSet, UserDataVersion, WaitingView};
+pub use self::inventory::{ApplyView, ImageView, NodeChange, NodeSet, UserDataVersion, WaitingView};
 
 /// One node, as `GET /v1/nodes` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,9 +47,15 @@ pub struct NodeView {
     /// How its board is, once it has said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
-    /// What operators noted of it.
+    /// What operators noted of it, or of its group.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// Its group, if it is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// The image that it was last told to boot: SHA-256 of its manifest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<Digest>,
 }
 
 /// Another DHCP server on the cluster's wire, as `GET /v1/rivals` lists it.
@@ -238,6 +244,15 @@ pub struct RolloutWish {
     /// A label, `key=value`: the nodes that have it. Together with `nodes`, both.
     #[serde(default)]
     pub label: Option<String>,
+    /// A group: its nodes. Together with `nodes` or a label, both.
+    #[serde(default)]
+    pub group: Option<String>,
+    /// The image that each is wished when its turn comes, by its name in cluster.toml.
+    #[serde(default)]
+    pub image: Option<String>,
+    /// The user data that each is wished when its turn comes: a file of the user data directory.
+    #[serde(default)]
+    pub user_data: Option<String>,
     /// How long all has to be well before the next node is taken, in seconds.
     #[serde(default)]
     pub pause_secs: u32,

@@ -1,6 +1,7 @@
 //! The image that is served: checked once at start, the small files held in memory, the others open.
 
 mod firmware;
+mod images;
 mod source;
 
 use std::fs::File;
@@ -17,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 pub(crate) use self::firmware::Firmware;
 #[cfg(test)]
 pub(crate) use self::firmware::tests::firmware;
+pub(crate) use self::images::{DEFAULT, Images, Sources};
 pub(crate) use self::source::Source;
 
 /// The largest kernel or initramfs that is held in memory, in bytes.
@@ -25,6 +27,11 @@ const MEMORY_LIMIT: u64 = 256 * 1024 * 1024;
 /// An image whose files were all verified.
 #[derive(Clone, Debug)]
 pub(crate) struct Image {
+    /// SHA-256 of its manifest: another kernel makes another image, even of the same system image.
+    pub(crate) id: Digest,
+    /// The name of its recipe.
+    pub(crate) recipe: String,
+    pub(crate) kernel_version: String,
     pub(crate) kernel: Arc<[u8]>,
     pub(crate) initramfs: Arc<[u8]>,
     /// What boards without a card fetch.
@@ -56,7 +63,62 @@ impl Image {
         let system = Arc::new(open_verified(directory, &manifest.system)?);
         let (system_sha256, system_bytes) = (manifest.system.sha256, manifest.system.bytes);
         let verity = manifest.verity;
-        Ok(Self { kernel, initramfs, firmware, system, system_sha256, system_bytes, verity })
+        let (recipe, kernel_version) = (manifest.name, manifest.kernel_version);
+        Ok(Self {
+            id: Digest(Sha256::digest(&text).into()),
+            recipe,
+            kernel_version,
+            kernel,
+            initramfs,
+            firmware,
+            system,
+            system_sha256,
+            system_bytes,
+            verity,
+        })
+    }
+}
+
+#[cfg(test)]
+impl Image {
+    /// One like no other, with nothing in it.
+    pub(crate) fn numbered(number: u8) -> Self {
+        Self {
+            id: Digest([number; 32]),
+            recipe: format!("recipe{number}"),
+            kernel_version: "6.12".to_owned(),
+            kernel: Arc::from(*b"kernel"),
+            initramfs: Arc::from(*b"initramfs"),
+            firmware: Arc::default(),
+            system: Arc::new(File::open("/dev/null").expect("it is there")),
+            system_sha256: Digest([number; 32]),
+            system_bytes: 7,
+            verity: None,
+        }
+    }
+
+    /// Writes an image into a directory: small, and sound.
+    pub(crate) fn write(directory: &Path, recipe: &str) {
+        std::fs::create_dir_all(directory).expect("a folder");
+        let write = |file: &str| {
+            let content = format!("{file} of {recipe}").into_bytes();
+            std::fs::write(directory.join(file), &content).expect("written");
+            let sha256 = Digest(Sha256::digest(&content).into());
+            Artefact { file: file.to_owned(), bytes: content.len() as u64, sha256 }
+        };
+        let manifest = Manifest {
+            name: recipe.to_owned(),
+            kernel_version: "6.12".to_owned(),
+            kernel: write("kernel"),
+            initramfs: write("initramfs"),
+            system: write("system.squashfs"),
+            verity: None,
+            lab_uboot: None,
+            firmware: Vec::new(),
+            packages: Vec::new(),
+        };
+        let text = serde_json::to_string(&manifest).expect("JSON");
+        std::fs::write(directory.join(MANIFEST_FILE), text).expect("written");
     }
 }
 

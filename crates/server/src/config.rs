@@ -1,6 +1,7 @@
 //! `cluster.toml`: text → checked settings. Every mistake is reported at once; the head sees only settings.
 
 mod boot;
+mod group;
 mod image;
 mod library;
 mod network;
@@ -9,6 +10,7 @@ mod operator;
 mod power;
 mod subnets;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context;
@@ -18,11 +20,12 @@ use cluster::{Mac, NodeName};
 use netboot::dhcp;
 
 use self::boot::Boot;
+pub(crate) use self::group::{Common, GroupSettings};
 pub(crate) use self::network::{Network, Placed, Resolved};
 pub(crate) use self::node::NodeSettings;
 pub(crate) use self::operator::OperatorDoor;
 use self::subnets::PlacedSubnet;
-use crate::artefacts::Source;
+use crate::artefacts::{Source, Sources};
 use crate::user_data::Library;
 
 /// Names that the zone gives to something else.
@@ -62,12 +65,14 @@ pub(crate) struct Settings {
     pub(crate) network: Network,
     /// The networks behind relays.
     pub(crate) subnets: Vec<PlacedSubnet>,
-    pub(crate) image: Source,
+    pub(crate) images: Sources,
     pub(crate) boot: Boot,
     pub(crate) user_data: Library,
     pub(crate) managers: usize,
     pub(crate) operator: OperatorDoor,
     pub(crate) power: Option<power::Hook>,
+    /// The groups by their names.
+    pub(crate) groups: BTreeMap<String, GroupSettings>,
     pub(crate) nodes: Vec<NodeSettings>,
 }
 
@@ -85,7 +90,7 @@ pub(crate) fn read(
     let mut reader = Reader::new(file, &text);
     let mut settings = settings(&mut reader);
     if let Some(image_dir) = image_dir {
-        settings.image = Source::Directory(image_dir.to_owned());
+        settings.images.default = Source::Directory(image_dir.to_owned());
     }
     settings.check_user_data(&mut reader);
     if let Some(hook) = &settings.power {
@@ -120,20 +125,25 @@ fn settings(reader: &mut Reader) -> Settings {
         "swarm",
         "operator",
         "power",
+        "group",
         "node",
     ]);
+    let images = image::read(reader, &top);
+    let groups = group::read(reader, &top, &images);
+    let nodes = node::read(reader, &top, &groups, &images);
     Settings {
         name: reader.parsed::<NodeName>(&top, "name").map_or("fledermaus".to_owned(), String::from),
         domain: domain(reader, &top),
         network: network::read(reader, &top),
         subnets: subnets::read(reader, &top),
-        image: image::read(reader, &top),
+        images,
         boot: boot::read(reader, &top),
         user_data: library::read(reader, &top),
         managers: managers(reader, &top),
         operator: operator::read(reader, &top),
         power: power::read(reader, &top),
-        nodes: node::read(reader, &top),
+        groups,
+        nodes,
     }
 }
 
@@ -191,7 +201,6 @@ impl Settings {
                     "[[subnet]]",
                     format!("{:?}", settings.subnets.iter().map(|subnet| &subnet.value).collect::<Vec<_>>()),
                 ),
-                ("[image]", format!("{:?}", settings.image)),
                 ("[operator]", format!("{:?}", settings.operator)),
             ]
         };
@@ -205,8 +214,10 @@ impl Settings {
         if url.is_some() {
             return;
         }
-        let named = self.nodes.iter().filter_map(|node| Some((node.user_data.as_ref()?, node.line)));
-        for (file, line) in std::iter::once((default, *line)).chain(named) {
+        let nodes = self.nodes.iter().filter_map(|node| Some((node.common.user_data.as_ref()?, node.line)));
+        let groups = self.groups.values();
+        let groups = groups.filter_map(|group| Some((group.wishes.get("user_data")?, group.line)));
+        for (file, line) in std::iter::once((default, *line)).chain(groups).chain(nodes) {
             let path = directory.join(file);
             if !path.is_file() {
                 let text =

@@ -129,7 +129,7 @@ async fn others(settings: &Settings, network: &Resolved) -> Finding {
 }
 
 async fn image(settings: &Settings, access: &depot::Access) -> Finding {
-    let source = settings.image.clone();
+    let source = settings.images.default.clone();
     let directory = match source.clone() {
         Source::Directory(directory) => directory,
         Source::Store { place, .. } => {

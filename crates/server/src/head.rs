@@ -36,9 +36,10 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use self::keeper::{Job, Keeper, Wait};
 pub(crate) use self::logs::NoLogs;
 use self::news::{NEWS_LIMIT, News};
+pub(crate) use self::rollout::Steer;
 pub(crate) use self::state::listed::NodeWish;
 use self::state::{Served, State};
-use crate::artefacts::Image;
+use crate::artefacts::{Firmware, Images};
 use crate::config::{Resolved, Settings};
 use crate::files::Files;
 use crate::store::Store;
@@ -87,7 +88,8 @@ pub(crate) struct Head {
     zone: watch::Receiver<Arc<Zone>>,
     news: broadcast::Sender<Arc<News>>,
     archive: Archive,
-    image: Image,
+    /// As the state has them: HTTP need not ask it for each of a thousand nodes.
+    images: watch::Sender<Arc<Images>>,
     files: Option<Files>,
     is_beside_another: bool,
 }
@@ -97,19 +99,20 @@ impl Head {
     pub(crate) async fn new(
         settings: Settings,
         network: &Resolved,
-        image: Image,
+        images: Images,
         store: Store,
     ) -> anyhow::Result<(Self, Keeper)> {
         let memory = store.load().await.context("reading the state of the last run")?;
         let files = settings.boot.files.clone().map(Files::of);
-        let state = State::new(settings, network, image.clone(), memory)?;
+        let state = State::new(settings, network, images.clone(), memory)?;
+        let images = watch::Sender::new(Arc::new(images));
         let is_beside_another = state.is_beside_another();
         let (jobs, queue) = mpsc::channel(QUEUE_LIMIT);
         let (zone_sender, zone) = watch::channel(Arc::new(state.zone()));
         let (news, _) = broadcast::channel(NEWS_LIMIT);
         let archive = store.archive();
         let keeper = Keeper { state, store, queue, zone: zone_sender, news: news.clone() };
-        Ok((Self { jobs, zone, news, archive, image, files, is_beside_another }, keeper))
+        Ok((Self { jobs, zone, news, archive, images, files, is_beside_another }, keeper))
     }
 
     /// Answers DHCP requests, all of them DISCOVERs or none. What an ACK promises is on disk when this returns, and what
@@ -171,7 +174,7 @@ impl Head {
         let (served, pace) = self.put(look).await?;
         let file = match served {
             Some(Served::Held(file)) => Some(file),
-            Some(Served::Firmware(name)) => self.firmware(name).await,
+            Some(Served::Firmware(firmware, name)) => read_firmware(firmware, name).await,
             None => self.own_file(path).await,
         };
         file.map(|file| (file, pace))
@@ -189,14 +192,6 @@ impl Head {
         self.files.as_ref()
     }
 
-    /// A file of the firmware, read beside the state's task: a disk may be slow, and DHCP must not wait for it.
-    async fn firmware(&self, name: String) -> Option<BootFile> {
-        let firmware = self.image.firmware.clone();
-        let read = tokio::task::spawn_blocking(move || firmware.read(&name)).await.ok()?;
-        let read = read.inspect_err(|error| tracing::error!("reading the image's firmware: {error}"));
-        read.ok().flatten().map(|bytes| BootFile::plain(bytes, None))
-    }
-
     /// Notes how a transfer goes. Does not wait: a note is lost when the head is that busy.
     pub(crate) fn transferred(&self, mac: Mac, phase: Phase, step: Step) {
         let _ =
@@ -208,9 +203,9 @@ impl Head {
         self.zone.borrow().clone()
     }
 
-    /// The image that is served.
-    pub(crate) fn image(&self) -> &Image {
-        &self.image
+    /// The images that are served, as of now.
+    pub(crate) fn images(&self) -> Arc<Images> {
+        self.images.borrow().clone()
     }
 
     /// A node's report; `None` if the token is not of a boot at that address.
@@ -300,6 +295,13 @@ impl Head {
         self.jobs.send(Job::new(change, move |value| drop(sender.send(value)))).await.ok()?;
         answer.await.ok()
     }
+}
+
+/// A file of the firmware, read beside the state's task: a disk may be slow, and DHCP must not wait for it.
+async fn read_firmware(firmware: Arc<Firmware>, name: String) -> Option<BootFile> {
+    let read = tokio::task::spawn_blocking(move || firmware.read(&name)).await.ok()?;
+    let read = read.inspect_err(|error| tracing::error!("reading the image's firmware: {error}"));
+    read.ok().flatten().map(|bytes| BootFile::plain(bytes, None))
 }
 
 /// Milliseconds since 1970.

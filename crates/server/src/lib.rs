@@ -28,10 +28,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::access::Principal;
-use crate::artefacts::Image;
-use crate::config::Settings;
+use crate::artefacts::Images;
+use crate::config::{Resolved, Settings};
 use crate::head::Head;
-use crate::http::operator::{Desk, Door, DoorFacts, Source};
+use crate::http::operator::{Desk, Door, DoorFacts};
 use crate::store::Store;
 use crate::thread::Thread;
 
@@ -54,10 +54,17 @@ pub struct Options {
 }
 
 impl Options {
-    /// Where the configuration is read again from.
-    fn source(&self) -> Source {
-        let Self { config: file, interface, image_dir, .. } = self.clone();
-        Source { file, interface, image_dir }
+    /// Reads the configuration; what the command line says goes before it.
+    fn settings(&self) -> anyhow::Result<(Settings, Resolved)> {
+        config::read(&self.config, self.interface.as_deref(), self.image_dir.as_deref())
+    }
+
+    /// Opens and verifies the images: some hundred megabytes are read, or fetched first.
+    async fn images(&self, settings: &Settings) -> anyhow::Result<Images> {
+        let (sources, access) = (settings.images.clone(), self.access.clone());
+        let state_dir = self.state_dir.clone();
+        let opened = tokio::task::spawn_blocking(move || sources.open(&access, &state_dir));
+        opened.await.context("opening the images")?
     }
 }
 
@@ -79,8 +86,7 @@ pub struct Welcome {
 /// served before everything is bound.
 pub async fn serve(options: Options, welcome: impl FnOnce(&Welcome)) -> anyhow::Result<()> {
     raise_open_files();
-    let (settings, network) =
-        config::read(&options.config, options.interface.as_deref(), options.image_dir.as_deref())?;
+    let (settings, network) = options.settings()?;
     neighbours::make_room(&network, settings.nodes.len());
     // Leases and user data's rights are nobody else's business.
     std::fs::DirBuilder::new()
@@ -88,7 +94,7 @@ pub async fn serve(options: Options, welcome: impl FnOnce(&Welcome)) -> anyhow::
         .mode(0o700)
         .create(&options.state_dir)
         .with_context(|| format!("making the state directory {}", options.state_dir.display()))?;
-    let image = open_image(&settings, &options).await?;
+    let images = options.images(&settings).await?;
     let store = Store::open(&options.state_dir).await?;
 
     let told = settings.dhcp(&network);
@@ -100,7 +106,7 @@ pub async fn serve(options: Options, welcome: impl FnOnce(&Welcome)) -> anyhow::
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
 
-    let (head, keeper) = Head::new(settings, &network, image, store).await?;
+    let (head, keeper) = Head::new(settings, &network, images, store).await?;
     // DHCP and the state share a thread: each packet goes from one to the other and back.
     let own = head.clone();
     let mut conversation = Thread::start("head", move || async move {
@@ -110,7 +116,7 @@ pub async fn serve(options: Options, welcome: impl FnOnce(&Welcome)) -> anyhow::
         }
     })?;
     let operator = http::operator::bind(&options.state_dir)?;
-    let desk = Desk::new(head.clone(), door.as_ref().map(|door| door.facts.clone()), options.source());
+    let desk = Desk::new(head.clone(), door.as_ref().map(|door| door.facts.clone()), options);
     if let Some(door) = &door {
         welcome(&invite(&head, &door.facts).await?);
     }
@@ -144,13 +150,6 @@ async fn invite(head: &Head, door: &DoorFacts) -> anyhow::Result<Welcome> {
         login_url = Some(door.login_url(&secret));
     }
     Ok(Welcome { url: door.url.clone(), fingerprint: door.fingerprint.clone(), login_url })
-}
-
-async fn open_image(settings: &Settings, options: &Options) -> anyhow::Result<Image> {
-    let (source, access) = (settings.image.clone(), options.access.clone());
-    let state_dir = options.state_dir.clone();
-    let opened = tokio::task::spawn_blocking(move || source.open(&access, &state_dir));
-    opened.await.context("opening the image")?
 }
 
 /// A transfer and a connection of every node are open at the same time; many systems begin with 1,024 for a process,

@@ -112,6 +112,8 @@ mod tests {
             detail: String::new(),
             health: None,
             labels: [("poe-port".to_owned(), "ge 7; rm -rf /".to_owned())].into(),
+            group: None,
+            image: None,
         }
     }
 

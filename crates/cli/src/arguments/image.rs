@@ -42,6 +42,8 @@ pub(crate) enum Image {
         #[arg(value_name = "DIR")]
         directory: Option<PathBuf>,
     },
+    /// List the images that the head serves, and how many nodes were last told to boot which
+    Served,
     /// Show what an image is, and where its bytes go by package
     Show {
         #[command(flatten)]

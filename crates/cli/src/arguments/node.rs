@@ -31,7 +31,7 @@ pub(crate) struct Export {
 pub(crate) enum Node {
     /// List nodes
     List {
-        /// Only those with this in name, address or MAC; or a role, or a label as KEY=VALUE
+        /// Only those with this in name, address or MAC; or a role, a label as KEY=VALUE, or group=NAME
         #[arg(long, value_name = "TEXT", default_value = "")]
         filter: String,
         /// Only those that are ready, booting, failed or unseen
@@ -52,7 +52,7 @@ pub(crate) enum Node {
         /// Its new name
         name: NodeName,
     },
-    /// Set what is wished of a node: address, role, user_data, wipe, root
+    /// Set what is wished of a node: address, group, role, user_data, wipe, root, image
     Set {
         /// The node's name
         node: NodeName,

@@ -22,6 +22,8 @@ pub(crate) enum Swarm {
   fledermaus rollout start                          every node, workers first
   fledermaus rollout start pi-01a2b3 pi-01a2b4 --pause 60
   fledermaus rollout start --label rack=2
+  fledermaus rollout start --group canary --image next    another image, one node after another
+  fledermaus rollout back                                 what they had before
   fledermaus rollout status --json")]
 pub(crate) enum Rollout {
     /// Begin, and show how it goes until it is done or stops
@@ -31,6 +33,15 @@ pub(crate) enum Rollout {
         /// Only nodes with this label
         #[arg(long, value_name = "KEY=VALUE")]
         label: Option<String>,
+        /// Only nodes of this group
+        #[arg(long, value_name = "NAME")]
+        group: Option<NodeName>,
+        /// Give each this image of cluster.toml's [image.more] when its turn comes, or `default`
+        #[arg(long, value_name = "NAME")]
+        image: Option<NodeName>,
+        /// Give each this file of the user data directory when its turn comes
+        #[arg(long, value_name = "FILE")]
+        user_data: Option<String>,
         /// How many seconds all has to be well before the next node is taken
         #[arg(long, value_name = "SECONDS", default_value_t = 5)]
         pause: u32,
@@ -51,6 +62,12 @@ pub(crate) enum Rollout {
     },
     /// Take no further node; the one that is under way is finished
     Stop,
+    /// Give the nodes of the newest rollout the image and user data that they had before it
+    Back {
+        /// Do not wait for its end
+        #[arg(long)]
+        detach: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -8,9 +8,14 @@
 //!      └──────────────►
 //! ```
 //!
-//! It only wants reboots, of as many nodes at a time as it was given; what a reboot takes (substitute, drain, demote, remove) and whether the
-//! quorum allows it now is decided where every reboot is. Pure: whoever calls tells what is seen, and keeps it on disk.
+//! It only wants reboots, of as many nodes at a time as it was given; what a reboot takes (substitute, drain, demote,
+//! remove) and whether the quorum allows it now is decided where every reboot is. Pure: whoever calls tells what is seen,
+//! and keeps it on disk.
+//!
+//! A rollout may give its nodes another image or other user data, each when its turn comes. What they had before is noted,
+//! so that it can be taken back: that is a rollout too, of the nodes that were changed, the last one first.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -40,6 +45,22 @@ pub struct Rollout {
     /// What it waits for now, a sentence; empty if for nothing.
     #[serde(default)]
     pub waits_for: String,
+    /// What a node is given when its turn comes; nothing if it is not here.
+    #[serde(default)]
+    pub gives: BTreeMap<NodeName, Given>,
+    /// What nodes that were given something had before.
+    #[serde(default)]
+    pub had: BTreeMap<NodeName, Given>,
+}
+
+/// What is wished of a node for itself: what its group and the cluster have is not here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Given {
+    /// The name of an image.
+    pub image: Option<String>,
+    /// A file of the user data directory.
+    pub user_data: Option<String>,
 }
 
 /// How far a node is.
@@ -121,7 +142,22 @@ impl Rollout {
             max_unavailable: 1,
             well_since_ms: None,
             waits_for: String::new(),
+            gives: BTreeMap::new(),
+            had: BTreeMap::new(),
         }
+    }
+
+    /// The rollout that gives all nodes of this one what they had before, the last that was changed first; `None` if
+    /// none was changed.
+    pub fn back(&self) -> Option<Self> {
+        let changed =
+            self.nodes.iter().rev().map(|(name, _)| name).filter(|name| self.had.contains_key(name));
+        let nodes: Vec<NodeName> = changed.cloned().collect();
+        (!nodes.is_empty()).then(|| Self {
+            max_unavailable: self.max_unavailable,
+            gives: self.had.clone(),
+            ..Self::new(nodes, self.pause_ms)
+        })
     }
 
     /// Ends it for now. The node that is under way goes on by itself.
@@ -168,7 +204,10 @@ impl Rollout {
         }
         let well_since_ms = *self.well_since_ms.get_or_insert(now_ms);
         let Some(place) = next else {
-            self.state = RolloutState::Done;
+            match self.under_way().first() {
+                Some(name) => self.waits_for = format!("{name} to boot"),
+                None => self.state = RolloutState::Done,
+            }
             return None;
         };
         if now_ms < well_since_ms + self.pause_ms {
@@ -262,126 +301,4 @@ fn trouble(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sights(count: usize) -> Vec<Sight> {
-        let sight = |number| Sight {
-            name: format!("node{number}").parse().expect("a name"),
-            boot: 1,
-            is_ready: true,
-            failure: None,
-            reboot: Reboot::No,
-        };
-        (1..=count).map(sight).collect()
-    }
-
-    fn rollout(nodes: &[Sight], pause_ms: u64) -> Rollout {
-        Rollout::new(nodes.iter().map(|sight| sight.name.clone()).collect(), pause_ms)
-    }
-
-    /// The node boots anew and is well.
-    fn made_new(sight: &mut Sight) {
-        sight.boot += 1;
-        sight.is_ready = true;
-        sight.reboot = Reboot::No;
-    }
-
-    #[test]
-    fn nodes_go_one_after_another_and_only_while_all_is_well() {
-        let mut nodes = sights(3);
-        let mut rollout = rollout(&nodes, 10_000);
-        assert_eq!(rollout.step(&nodes, &[], 0), None, "the pause");
-        for place in 0..3 {
-            let mut now_ms = 20_000 + place as u64 * 100_000;
-            assert_eq!(rollout.step(&nodes, &["web"], now_ms), None);
-            assert_eq!(rollout.waits_for, "web to run as it should");
-            assert_eq!(rollout.step(&nodes, &[], now_ms), None, "the pause begins anew");
-            now_ms += 10_000;
-            assert_eq!(rollout.step(&nodes, &[], now_ms), Some(nodes[place].name.clone()));
-            nodes[place].reboot = Reboot::Wanted;
-            assert_eq!(rollout.step(&nodes, &[], now_ms + 1), None, "one at a time");
-            nodes[place].is_ready = false;
-            made_new(&mut nodes[place]);
-            assert_eq!(rollout.step(&nodes, &["web"], now_ms + 2), None);
-            assert!(
-                matches!(rollout.nodes[place].1, Progress::UnderWay { .. }),
-                "a service does not run yet"
-            );
-            rollout.step(&nodes, &[], now_ms + 3);
-            assert_eq!(rollout.nodes[place].1, Progress::Done { took_ms: 3 });
-        }
-        rollout.step(&nodes, &[], 1_000_000);
-        assert_eq!(rollout.state, RolloutState::Done);
-    }
-
-    #[test]
-    fn two_may_be_away_at_a_time_and_a_third_node_that_is_not_well_is_waited_for() {
-        let mut nodes = sights(4);
-        let mut rollout = Rollout { max_unavailable: 2, ..rollout(&nodes, 0) };
-        assert_eq!(rollout.step(&nodes, &[], 0), Some(nodes[0].name.clone()));
-        (nodes[0].reboot, nodes[0].is_ready) = (Reboot::Wanted, false);
-        assert_eq!(rollout.step(&nodes, &["web"], 1), None, "its tasks run elsewhere first");
-        nodes[3].is_ready = false;
-        assert_eq!(rollout.step(&nodes, &[], 2), None);
-        assert_eq!(rollout.waits_for, "node4 to be Ready");
-        nodes[3].is_ready = true;
-        assert_eq!(rollout.step(&nodes, &[], 3), Some(nodes[1].name.clone()));
-        (nodes[1].reboot, nodes[1].is_ready) = (Reboot::Wanted, false);
-        assert_eq!(rollout.step(&nodes, &[], 4), None);
-        assert_eq!(rollout.waits_for, "node1 to be back");
-        made_new(&mut nodes[1]);
-        assert_eq!(rollout.step(&nodes, &[], 5), Some(nodes[2].name.clone()), "the second was faster");
-        made_new(&mut nodes[2]);
-        assert_eq!(rollout.step(&nodes, &[], 6), Some(nodes[3].name.clone()));
-        made_new(&mut nodes[3]);
-        rollout.step(&nodes, &[], 7);
-        assert_eq!(rollout.state, RolloutState::Running, "the first is not back");
-        made_new(&mut nodes[0]);
-        rollout.step(&nodes, &[], 8);
-        assert_eq!(rollout.state, RolloutState::Done);
-    }
-
-    #[test]
-    fn the_first_failure_stops_it_and_it_can_be_resumed() {
-        let mut nodes = sights(2);
-        let mut rollout = rollout(&nodes, 0);
-        assert!(rollout.step(&nodes, &[], 0).is_some());
-        nodes[0].boot = 2;
-        nodes[0].failure = Some("its user data failed: exit code 3".to_owned());
-        assert_eq!(rollout.step(&nodes, &[], 5), None);
-        let reason = "node1 its user data failed: exit code 3".to_owned();
-        assert_eq!(rollout.state, RolloutState::Stopped { reason });
-        nodes[0].is_ready = false;
-        assert_eq!(rollout.step(&nodes, &[], 6), None, "it does not go on by itself");
-        assert!(rollout.resume());
-        assert_eq!(rollout.step(&nodes, &[], 7), Some(nodes[0].name.clone()), "the failed one again");
-    }
-
-    #[test]
-    fn a_node_that_never_returns_ends_it() {
-        let mut nodes = sights(2);
-        let mut rollout = rollout(&nodes, 0);
-        assert!(rollout.step(&nodes, &[], 0).is_some());
-        nodes[0].reboot = Reboot::Ordered { since_ms: 1 };
-        nodes[0].is_ready = false;
-        assert_eq!(rollout.step(&nodes, &[], NODE_LIMIT_MS - 1), None);
-        assert_eq!(rollout.state, RolloutState::Running);
-        assert_eq!(rollout.step(&nodes, &[], NODE_LIMIT_MS), None);
-        assert!(
-            matches!(&rollout.state, RolloutState::Stopped { reason } if reason.contains("did not boot"))
-        );
-    }
-
-    #[test]
-    fn a_node_that_is_down_already_is_waited_for() {
-        let mut nodes = sights(2);
-        nodes[1].is_ready = false;
-        let mut rollout = rollout(&nodes, 0);
-        assert_eq!(rollout.step(&nodes, &[], 0), None);
-        assert_eq!(rollout.waits_for, "node2 to be Ready");
-        rollout.stop("the operator stopped it".to_owned());
-        nodes[1].is_ready = true;
-        assert_eq!(rollout.step(&nodes, &[], 1), None);
-    }
-}
+mod tests;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Mac;
+use crate::{Digest, Mac};
 
 /// A machine that waits for approval, as `GET /v1/waiting` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,33 @@ pub struct ApplyView {
     pub changes: Vec<NodeChange>,
     /// The parts of the file that changed and are read only when the head starts.
     pub restart: Vec<String>,
+}
+
+/// An image that the head serves, as `GET /v1/images` lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ImageView {
+    /// Its name in cluster.toml; `default` is that of all nodes for which no other is wished. Absent: it was replaced, and is
+    /// kept for nodes that were told of it.
+    pub name: Option<String>,
+    /// SHA-256 of its manifest.
+    pub id: Digest,
+    /// The name of its recipe.
+    pub recipe: String,
+    /// Version of its kernel, as `uname -r` prints it.
+    pub kernel_version: String,
+    /// SHA-256 of its system image.
+    pub system: Digest,
+    /// Size of its kernel in bytes, compressed.
+    pub kernel_bytes: u64,
+    /// Size of its initramfs in bytes.
+    pub initramfs_bytes: u64,
+    /// Size of its system image in bytes.
+    pub system_bytes: u64,
+    /// Whether boards without a card can boot it.
+    pub has_firmware: bool,
+    /// How many nodes were last told to boot it.
+    pub nodes: usize,
 }
 
 /// A version of a node's user data, as `GET /v1/user-data/{name}/history` lists it, newest first.

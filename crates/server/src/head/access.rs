@@ -73,6 +73,15 @@ pub(crate) enum Refusal {
     Conflict(String),
 }
 
+impl Refusal {
+    /// Why.
+    pub(crate) fn sentence(&self) -> &str {
+        match self {
+            Self::NotThere(sentence) | Self::Wrong(sentence) | Self::Conflict(sentence) => sentence,
+        }
+    }
+}
+
 impl State {
     /// Notes a change in the audit log, with the change itself.
     pub(super) fn audit(&mut self, who: &Principal, action: &str, subject: &str, detail: &str) {

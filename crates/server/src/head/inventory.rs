@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
-use cluster::Mac;
-use cluster::view::{ApplyView, NodeChange, WaitingView};
+use cluster::view::{ApplyView, ImageView, NodeChange, WaitingView};
+use cluster::{Digest, Mac};
 
 use super::Head;
 use super::access::Refusal;
@@ -12,8 +13,9 @@ use super::news::Topic;
 use super::node::Node;
 use super::operator::no_node;
 use super::state::State;
-use super::wishes::{self, Wishes};
+use super::wishes::{self, Groups, Wishes};
 use crate::access::Principal;
+use crate::artefacts::{DEFAULT, Images};
 use crate::config::{RESERVED_NAMES, Settings};
 use crate::store::Write;
 
@@ -46,14 +48,26 @@ impl Head {
         self.ask(|state| state.waiting.values().cloned().collect()).await.unwrap_or_default()
     }
 
-    /// Has all that a configuration says be so, or tells what would change.
+    /// Has all that a configuration says be so, with its images, or tells what would change.
     pub(crate) async fn apply(
         &self,
         who: Principal,
         settings: Settings,
+        images: Images,
         dry_run: bool,
     ) -> Result<ApplyView, Refusal> {
-        self.change(move |state| Ok(state.apply(&who, settings, dry_run))).await
+        let served = self.images.clone();
+        let apply = move |state: &mut State| {
+            let view = state.apply(&who, settings, images, dry_run);
+            served.send_replace(Arc::new(state.images.clone()));
+            Ok(view)
+        };
+        self.change(apply).await
+    }
+
+    /// The images that are served, and how many nodes have which.
+    pub(crate) async fn image_views(&self) -> Vec<ImageView> {
+        self.ask(|state| state.image_views()).await.unwrap_or_default()
     }
 
     /// Every node that is named or set, as tables of cluster.toml.
@@ -118,6 +132,22 @@ impl State {
             }
             self.check_address(address).map_err(Refusal::Wrong)?;
         }
+        self.check_there(wishes)
+    }
+
+    /// Whether the group, the image and the file of these wishes are there.
+    pub(super) fn check_there(&self, wishes: &Wishes) -> Result<(), Refusal> {
+        if let Some(group) = wishes.get("group").filter(|group| !self.settings.groups.contains_key(*group)) {
+            return Err(Refusal::Wrong(format!(
+                "there is no group {group}: write a [[group]] into cluster.toml, and `fledermaus apply`"
+            )));
+        }
+        if let Some(image) = wishes.get("image").filter(|image| *image != DEFAULT && !self.images.has(image))
+        {
+            return Err(Refusal::Wrong(format!(
+                "there is no image {image}: name its place in [image.more] of cluster.toml, and `fledermaus apply`"
+            )));
+        }
         if let Some(file) = wishes.get("user_data")
             && !self.settings.user_data.directory.join(file).is_file()
         {
@@ -129,10 +159,10 @@ impl State {
         Ok(())
     }
 
-    fn wish(&mut self, mac: Mac, wishes: Wishes) {
+    pub(super) fn wish(&mut self, mac: Mac, wishes: Wishes) {
         let Some(node) = self.nodes.get_mut(&mac) else { return };
         node.kept.wishes = wishes;
-        node.heed();
+        node.heed(&self.settings.groups);
         // Nobody knows it by its name yet.
         if node.kept.boot == 0 {
             self.take_name(mac);
@@ -213,8 +243,15 @@ impl State {
         Ok(())
     }
 
-    pub(super) fn apply(&mut self, who: &Principal, settings: Settings, dry_run: bool) -> ApplyView {
+    pub(super) fn apply(
+        &mut self,
+        who: &Principal,
+        settings: Settings,
+        images: Images,
+        dry_run: bool,
+    ) -> ApplyView {
         let mut view = ApplyView { changes: Vec::new(), restart: settings.differences(&self.settings) };
+        view.changes.extend(self.new_images(&images));
         let mut next: BTreeMap<Mac, (Wishes, Option<Wishes>)> = BTreeMap::new();
         for node in &settings.nodes {
             let file = wishes::of(node);
@@ -222,17 +259,36 @@ impl State {
             view.changes.extend(told(node.name.as_str(), &before, &file));
             next.insert(node.mac, (file.clone(), Some(file)));
         }
-        // Once in the file, and now not any more.
+        // Nodes that are not in the file: some once were, and some were set to what is not there any more.
         for node in self.nodes.values().filter(|node| !next.contains_key(&node.kept.mac)).collect::<Vec<_>>()
         {
-            let Some(base) = &node.kept.applied else { continue };
-            let after = wishes::merged(&node.kept.wishes, base, &Wishes::new());
-            view.changes.extend(told(node.kept.name.as_str(), &node.kept.wishes, &after));
-            next.insert(node.kept.mac, (after, None));
+            let (now, base) = (&node.kept.wishes, node.kept.applied.as_ref());
+            let left = base.map_or_else(|| now.clone(), |base| wishes::merged(now, base, &Wishes::new()));
+            let after = wishes::that_are_there(&left, &settings.groups, &images);
+            view.changes.extend(told(node.kept.name.as_str(), now, &after));
+            if base.is_some() || after != *now {
+                next.insert(node.kept.mac, (after, None));
+            }
         }
-        if dry_run {
-            return view;
+        view.changes.extend(new_groups(&self.settings.groups, &settings.groups));
+        if !dry_run {
+            self.take_over(settings, images, next);
+            self.audit(who, "apply", "cluster.toml", &format!("{} changes", view.changes.len()));
         }
+        view
+    }
+
+    /// The configuration is what the head runs with from now on.
+    fn take_over(
+        &mut self,
+        settings: Settings,
+        images: Images,
+        next: BTreeMap<Mac, (Wishes, Option<Wishes>)>,
+    ) {
+        let Settings { boot, user_data, managers, groups, nodes, images: sources, .. } = settings;
+        let now = self.settings.clone();
+        self.settings = Settings { boot, user_data, managers, groups, nodes, images: sources, ..now };
+        self.images = images.after(&self.images);
         for (mac, (wished, applied)) in next {
             // A name that another board still has is this one's as soon as that is forgotten.
             let name = wished.get("name").filter(|name| self.named(name).is_none());
@@ -241,12 +297,30 @@ impl State {
             node.kept.applied = applied;
             self.wish(mac, wished);
         }
-        let Settings { boot, user_data, managers, nodes, .. } = settings;
-        self.settings = Settings { boot, user_data, managers, nodes, ..self.settings.clone() };
+        for node in self.nodes.values_mut() {
+            node.heed(&self.settings.groups);
+        }
         self.free_names();
+        self.tend_swarm();
         self.unheard.topic(Topic::Nodes);
-        self.audit(who, "apply", "cluster.toml", &format!("{} changes", view.changes.len()));
-        view
+    }
+
+    /// The images that are others than those that are served.
+    fn new_images(&self, images: &Images) -> Vec<NodeChange> {
+        let texts = |images: &Images| -> Wishes {
+            images.ids().map(|(name, id)| (name.to_owned(), short(&id))).collect()
+        };
+        let of_image =
+            |(name, from, to)| NodeChange { node: String::new(), key: format!("image {name}"), from, to };
+        wishes::changes(&texts(&self.images), &texts(images)).into_iter().map(of_image).collect()
+    }
+
+    fn image_views(&self) -> Vec<ImageView> {
+        let mut counts: BTreeMap<Digest, usize> = BTreeMap::new();
+        for id in self.nodes.values().filter_map(|node| node.kept.image) {
+            *counts.entry(id).or_default() += 1;
+        }
+        self.images.views(|id| counts.get(id).copied().unwrap_or_default())
     }
 
     /// A name and an address have one node: if two wish for it, the one that the file gives it to.
@@ -264,7 +338,7 @@ impl State {
             for mac in lost.map(|node| node.kept.mac).collect::<Vec<_>>() {
                 let Some(node) = self.nodes.get_mut(&mac) else { continue };
                 node.kept.wishes.remove(key);
-                node.heed();
+                node.heed(&self.settings.groups);
                 self.remember(mac);
             }
         }
@@ -282,6 +356,20 @@ impl State {
         };
         nodes.into_iter().map(table).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// What is other in groups.
+fn new_groups(before: &Groups, after: &Groups) -> Vec<NodeChange> {
+    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let wishes =
+        |groups: &Groups, name: &str| groups.get(name).map(|group| group.wishes.clone()).unwrap_or_default();
+    let group = |name: &String| told(&format!("group {name}"), &wishes(before, name), &wishes(after, name));
+    names.into_iter().flat_map(group).collect()
+}
+
+/// The first digits of a digest, for people.
+fn short(digest: &Digest) -> String {
+    digest.to_string().chars().take(12).collect()
 }
 
 fn told(node: &str, before: &Wishes, after: &Wishes) -> Vec<NodeChange> {

@@ -1,6 +1,6 @@
 //! One node as the head keeps it: what is remembered on disk, and what only this run knows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use cluster::plan::{RootPlace, WipePolicy};
 use cluster::report::{Action, Health, Order};
 use cluster::swarm::{Reboot, RoleWish, SwarmFacts};
 use cluster::view::{NodeView, TimelineLine};
-use cluster::{BootToken, Mac, NodeName};
+use cluster::{BootToken, Digest, Mac, NodeName};
 use netboot::dhcp::Profile;
 use serde::{Deserialize, Serialize};
 
-use super::wishes::{LABEL, Wishes};
+use super::wishes::Wishes;
 
 /// How many boots of a node the timeline keeps.
 const BOOTS_KEPT: u64 = 5;
@@ -37,10 +37,10 @@ pub(crate) struct Remembered {
     pub(crate) boot_began_ms: Option<u64>,
     pub(crate) ready_at_ms: Option<u64>,
     /// SHA-256 of this boot's token: who reads the store does not get in.
-    pub(crate) token_hash: Option<cluster::Digest>,
+    pub(crate) token_hash: Option<Digest>,
     /// SHA-256 of the token that firmware was given for the boot it begins. It becomes this boot's when it is first used.
     #[serde(default)]
-    pub(crate) offered_hash: Option<cluster::Digest>,
+    pub(crate) offered_hash: Option<Digest>,
     /// The user data of this boot was fetched and run; it is not served again.
     pub(crate) user_data_done: bool,
     pub(crate) reboot: Reboot,
@@ -53,6 +53,9 @@ pub(crate) struct Remembered {
     /// What the configuration said of it when it was last read; `None` if it does not name it.
     #[serde(default)]
     pub(crate) applied: Option<Wishes>,
+    /// The image that it was last told to boot.
+    #[serde(default)]
+    pub(crate) image: Option<Digest>,
     /// Whether an operator made it a node.
     #[serde(default)]
     pub(crate) approved: bool,
@@ -69,6 +72,9 @@ pub(crate) struct Node {
     pub(crate) user_data: Option<String>,
     pub(crate) wipe: Option<WipePolicy>,
     pub(crate) root: Option<RootPlace>,
+    /// The name of its image; the default one if there is none.
+    pub(crate) image: Option<String>,
+    pub(crate) labels: BTreeMap<String, String>,
     /// The lines of this boot.
     pub(crate) timeline: Vec<TimelineLine>,
     pub(crate) latest: Option<(Phase, Step, String)>,
@@ -120,6 +126,8 @@ pub(crate) struct CommandLine {
     pub(crate) bytes: Arc<[u8]>,
     /// The keeper's turn that writes its token.
     pub(crate) turn: u64,
+    /// The image that it names.
+    pub(crate) image: Digest,
 }
 
 impl Node {
@@ -138,6 +146,7 @@ impl Node {
             life: None,
             wishes: Wishes::new(),
             applied: None,
+            image: None,
             approved: false,
             next_order: 1,
         };
@@ -153,6 +162,8 @@ impl Node {
             user_data: None,
             wipe: None,
             root: None,
+            image: None,
+            labels: BTreeMap::new(),
             timeline: Vec::new(),
             latest: None,
             facts: None,
@@ -206,15 +217,15 @@ impl Node {
     /// The token that firmware was given is used: the boot that it began is the node's.
     pub(crate) fn settle(&mut self) {
         let token_hash = self.kept.offered_hash;
+        let command_line = self.firmware.as_ref().and_then(|boot| boot.command_line.as_ref());
+        self.kept.image = command_line.map(|line| line.image).or(self.kept.image);
         self.begin_life();
         self.kept.token_hash = token_hash;
     }
 
     /// Whether it has a label, `key=value`.
     pub(crate) fn has_label(&self, label: &str) -> bool {
-        let mut labels =
-            self.kept.wishes.iter().filter_map(|(key, text)| Some((key.strip_prefix(LABEL)?, text)));
-        labels.any(|(key, text)| label == format!("{key}={text}"))
+        label.split_once('=').is_some_and(|(key, text)| self.labels.get(key).is_some_and(|own| own == text))
     }
 
     /// Whether the boot has not come to its kernel yet.
@@ -311,7 +322,9 @@ impl Node {
             last_seen_ms: (self.heard_ms > 0).then_some(self.heard_ms),
             detail,
             health: self.health.clone(),
-            labels: self.labels(),
+            labels: self.labels.clone(),
+            group: self.group().map(str::to_owned),
+            image: self.kept.image,
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio::sync::broadcast;
 use super::access::Refusal;
 use super::keeper::Wait;
 use super::news::News;
+use super::rollout::Steer;
 use super::state::State;
 use super::{GOING_DOWN, Head, now_ms};
 use crate::access::{Account, Principal, Secret};
@@ -64,17 +65,21 @@ impl Head {
     pub(crate) async fn begin_rollout(&self, who: Principal, wish: RolloutWish) -> Result<Rollout, Refusal> {
         self.change(move |state| {
             let rollout = state.begin_rollout(&wish).map_err(Refusal::Conflict)?;
-            state.audit(&who, "rollout-begin", "", &format!("{} nodes", rollout.nodes.len()));
+            let given = [("image", &wish.image), ("user data", &wish.user_data)];
+            let given =
+                given.into_iter().filter_map(|(what, text)| Some(format!(", {what} {}", text.as_ref()?)));
+            let detail = format!("{} nodes{}", rollout.nodes.len(), given.collect::<String>());
+            state.audit(&who, "rollout-begin", "", &detail);
             Ok(rollout)
         })
         .await
     }
 
-    /// Resumes or stops the rollout.
-    pub(crate) async fn steer_rollout(&self, who: Principal, resume: bool) -> Result<Rollout, Refusal> {
+    /// Resumes the rollout, stops it or takes it back.
+    pub(crate) async fn steer_rollout(&self, who: Principal, steer: Steer) -> Result<Rollout, Refusal> {
         self.change(move |state| {
-            let rollout = state.steer_rollout(resume).map_err(Refusal::Conflict)?;
-            state.audit(&who, if resume { "rollout-resume" } else { "rollout-stop" }, "", "");
+            let rollout = state.steer_rollout(steer).map_err(Refusal::Conflict)?;
+            state.audit(&who, steer.word(), "", "");
             Ok(rollout)
         })
         .await

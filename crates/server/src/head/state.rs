@@ -33,7 +33,7 @@ use super::news::{Topic, Unheard};
 use super::node::{Node, Remembered};
 use super::stack::Stack;
 use super::wishes;
-use crate::artefacts::Image;
+use crate::artefacts::Images;
 use crate::config::{Resolved, Settings};
 use crate::store::{Memory, Write};
 
@@ -49,7 +49,7 @@ pub(super) struct State {
     dhcp: dhcp::Server,
     /// Of the cluster's own network.
     prefix: u8,
-    image: Image,
+    pub(super) images: Images,
     pub(super) nodes: BTreeMap<Mac, Node>,
     pub(super) swarm: Swarm,
     /// What the store has of it.
@@ -82,7 +82,7 @@ impl State {
     pub(super) fn new(
         settings: Settings,
         network: &Resolved,
-        image: Image,
+        images: Images,
         mut memory: Memory,
     ) -> anyhow::Result<Self> {
         let keys = Keys::restore(&mut memory);
@@ -94,7 +94,7 @@ impl State {
             now_ms: super::now_ms(),
             dhcp,
             prefix: network.prefix,
-            image,
+            images,
             nodes: memory.nodes.into_iter().map(|kept| (kept.mac, Node::remembered(kept))).collect(),
             kept_swarm: known.clone(),
             events: memory.events,
@@ -135,16 +135,12 @@ impl State {
 
     /// The nodes that the configuration names, with what it says of them.
     fn enrol_configured(&mut self) {
-        for node in self.nodes.values_mut() {
-            node.heed();
-        }
         for settings in self.settings.nodes.clone() {
             let (mac, file) = (settings.mac, wishes::of(&settings));
             let node = self.nodes.entry(mac).or_insert_with(|| Node::new(mac, settings.name));
             let base = node.kept.applied.take().unwrap_or_default();
             node.kept.wishes = wishes::merged(&node.kept.wishes, &base, &file);
             node.kept.applied = Some(file);
-            node.heed();
         }
         let configured: BTreeSet<Mac> = self.settings.nodes.iter().map(|node| node.mac).collect();
         // A node that the configuration named once is one that enrolled by itself now, if it may.
@@ -153,8 +149,12 @@ impl State {
         for node in self.nodes.values_mut().filter(|node| !configured.contains(&node.kept.mac)) {
             if let Some(base) = node.kept.applied.take() {
                 node.kept.wishes = wishes::merged(&node.kept.wishes, &base, &wishes::Wishes::new());
-                node.heed();
             }
+        }
+        let groups = &self.settings.groups;
+        for node in self.nodes.values_mut() {
+            node.kept.wishes = wishes::that_are_there(&node.kept.wishes, groups, &self.images);
+            node.heed(groups);
         }
         self.free_names();
         // A name that the configuration gives is taken from the machine that had it.

@@ -6,6 +6,7 @@ use cluster::phase::Event;
 use cluster::report::Health;
 
 use super::*;
+use crate::artefacts::Image;
 use crate::config;
 
 /// A head with the nodes `node1` and `node2`, whose keeper runs until the test ends; and its directory.
@@ -25,11 +26,12 @@ pub(crate) async fn head_in(folder: &Path) -> Head {
     std::fs::create_dir_all(folder.join("user-data")).expect("a folder");
     std::fs::write(folder.join("user-data/default.sh"), "#!/bin/sh\necho {{ node.name }}\n")
         .expect("written");
+    Image::write(&folder.join("image"), "first");
     let settings = config::parse(&file, text).expect("valid");
     let network = settings.network.on("lo".to_owned(), (Ipv4Addr::new(127, 0, 0, 1), 24));
     let store = Store::open(folder).await.expect("a store");
-    let image = state::tests::image();
-    let (head, keeper) = Head::new(settings, &network, image, store).await.expect("a head");
+    let images = settings.images.open(&depot::Access::default(), folder).expect("images");
+    let (head, keeper) = Head::new(settings, &network, images, store).await.expect("a head");
     tokio::spawn(keeper.keep());
     head
 }

@@ -6,6 +6,8 @@
 //!   node set, page, API ────────► wished, kept in the store, written back by `export`
 //! ```
 //!
+//! A node without a wish of its own has that of its group (`[[group]]` in cluster.toml), and else the cluster's.
+//!
 //! A wish is a key and a text, so that file, diff, API and export speak of the same things. What a node runs with changes
 //! when it boots next (name, address, image policy); role and labels at once.
 
@@ -17,13 +19,16 @@ use cluster::swarm::RoleWish;
 use cluster::{Mac, NodeName};
 
 use super::node::Node;
-use crate::config::NodeSettings;
+use crate::artefacts::{DEFAULT, Images};
+use crate::config::{Common, GroupSettings, NodeSettings};
 
 /// Keys and texts.
 pub(crate) type Wishes = BTreeMap<String, String>;
+/// The groups by their names.
+pub(crate) type Groups = BTreeMap<String, GroupSettings>;
 
 /// What can be wished beside labels.
-pub(crate) const KEYS: [&str; 6] = ["name", "address", "role", "user_data", "wipe", "root"];
+pub(crate) const KEYS: [&str; 8] = ["name", "address", "group", "role", "user_data", "wipe", "root", "image"];
 /// How a label's key begins.
 pub(crate) const LABEL: &str = "label.";
 /// The most labels of a node, and the longest key and value, in bytes.
@@ -32,17 +37,44 @@ const LABEL_BYTES: usize = 63;
 
 /// What the configuration says of a node.
 pub(crate) fn of(settings: &NodeSettings) -> Wishes {
-    let mut wishes = Wishes::from([("name".to_owned(), settings.name.to_string())]);
-    let texts = [
-        ("address", settings.address.map(|address| address.to_string())),
-        ("role", (settings.role != RoleWish::Any).then(|| role_word(settings.role).to_owned())),
-        ("user_data", settings.user_data.clone()),
-        ("wipe", settings.wipe.map(|wipe| wipe.word().to_owned())),
-        ("root", settings.root.map(|root| root.word().to_owned())),
-    ];
+    let mut wishes = of_common(&settings.common);
+    wishes.insert("name".to_owned(), settings.name.to_string());
+    let texts =
+        [("address", settings.address.map(|address| address.to_string())), ("group", settings.group.clone())];
     wishes.extend(texts.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text?))));
-    wishes.extend(settings.labels.iter().map(|(key, text)| (format!("{LABEL}{key}"), text.clone())));
     wishes
+}
+
+/// What it says of a node or of a group.
+pub(crate) fn of_common(common: &Common) -> Wishes {
+    let texts = [
+        ("role", common.role.map(|role| role_word(role).to_owned())),
+        ("user_data", common.user_data.clone()),
+        ("wipe", common.wipe.map(|wipe| wipe.word().to_owned())),
+        ("root", common.root.map(|root| root.word().to_owned())),
+        ("image", common.image.clone()),
+    ];
+    let texts = texts.into_iter().filter_map(|(key, text)| Some((key.to_owned(), text?)));
+    texts.chain(common.labels.iter().map(|(key, text)| (format!("{LABEL}{key}"), text.clone()))).collect()
+}
+
+/// What a node has: its own wishes, and its group's where it has none.
+fn effective(own: &Wishes, groups: &Groups) -> Wishes {
+    let group = own.get("group").and_then(|name| groups.get(name));
+    let mut wishes = group.map(|group| group.wishes.clone()).unwrap_or_default();
+    wishes.extend(own.iter().map(|(key, text)| (key.clone(), text.clone())));
+    wishes
+}
+
+/// The wishes without a group and an image that are not there any more.
+pub(crate) fn that_are_there(wishes: &Wishes, groups: &Groups, images: &Images) -> Wishes {
+    let mut left = wishes.clone();
+    left.retain(|key, text| match key.as_str() {
+        "group" => groups.contains_key(text),
+        "image" => text == DEFAULT || images.has(text),
+        _ => true,
+    });
+    left
 }
 
 /// The keys that differ: key, before, after.
@@ -75,6 +107,7 @@ pub(crate) fn check(key: &str, text: &str) -> Result<(), String> {
             wrong("is no file name in the user data directory")
         }
         "wipe" if text.parse::<WipePolicy>().is_err() => wrong("is no policy: write always or on-change"),
+        "group" | "image" if text.parse::<NodeName>().is_err() => wrong("is no name"),
         "root" if text.parse::<RootPlace>().is_err() => wrong("is no place: write auto, card or ram"),
         _ if KEYS.contains(&key) => Ok(()),
         _ => match key.strip_prefix(LABEL) {
@@ -101,7 +134,8 @@ pub(crate) fn too_many_labels(wishes: &Wishes) -> bool {
     wishes.keys().filter(|key| key.starts_with(LABEL)).count() > LABELS_LIMIT
 }
 
-fn role(text: &str) -> Option<RoleWish> {
+/// The role of a word.
+pub(crate) fn role(text: &str) -> Option<RoleWish> {
     [RoleWish::Manager, RoleWish::Worker, RoleWish::Any].into_iter().find(|role| role_word(*role) == text)
 }
 
@@ -115,14 +149,18 @@ fn role_word(role: RoleWish) -> &'static str {
 
 impl Node {
     /// Takes over what is wished; all but the name, which it has until it boots next.
-    pub(crate) fn heed(&mut self) {
-        let wishes = &self.kept.wishes;
+    pub(crate) fn heed(&mut self, groups: &Groups) {
+        let wishes = effective(&self.kept.wishes, groups);
         let text = |key: &str| wishes.get(key).map(String::as_str);
         self.fixed = text("address").and_then(|text| text.parse().ok());
         self.wish = text("role").and_then(role).unwrap_or_default();
         self.user_data = text("user_data").map(str::to_owned);
         self.wipe = text("wipe").and_then(|word| word.parse().ok());
         self.root = text("root").and_then(|text| text.parse().ok());
+        self.image = text("image").map(str::to_owned);
+        let label =
+            |(key, text): (&String, &String)| Some((key.strip_prefix(LABEL)?.to_owned(), text.clone()));
+        self.labels = wishes.iter().filter_map(label).collect();
     }
 
     /// The name that is wished, if it is another.
@@ -131,11 +169,9 @@ impl Node {
         (wished != self.kept.name).then_some(wished)
     }
 
-    /// Its labels.
-    pub(crate) fn labels(&self) -> BTreeMap<String, String> {
-        let label =
-            |(key, text): (&String, &String)| Some((key.strip_prefix(LABEL)?.to_owned(), text.clone()));
-        self.kept.wishes.iter().filter_map(label).collect()
+    /// Its group.
+    pub(crate) fn group(&self) -> Option<&str> {
+        self.kept.wishes.get("group").map(String::as_str)
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) async fn run(listener: TcpListener, head: Head) -> ! {
 async fn serve(stream: TcpStream, client: SocketAddr, head: Head, router: Router) {
     match timeout(HEAD_PATIENCE, is_for_the_system(&stream)).await {
         Ok(Ok(true)) => {
-            if let Err(error) = system::serve(stream, head.image()).await {
+            if let Err(error) = system::serve(stream, &head.images()).await {
                 tracing::debug!("sending the system image to {client}: {error}");
             }
         }

@@ -26,9 +26,9 @@ use axum::{Extension, middleware};
 use tokio::sync::Semaphore;
 
 pub(crate) use self::door::{CERTIFICATE, Door, DoorFacts, KEY};
-pub(crate) use self::inventory::Source;
 pub(crate) use self::socket::{bind, run};
 use super::failure;
+use crate::Options;
 use crate::head::Head;
 use crate::head::access::Refusal;
 
@@ -45,8 +45,8 @@ pub(crate) struct Desk {
     head: Head,
     /// The TLS door, if there is one.
     door: Option<DoorFacts>,
-    /// The configuration, to be read again.
-    source: Arc<Source>,
+    /// Where the configuration and the images are, to be read again.
+    options: Arc<Options>,
     /// One at a time writes user data.
     writing: Arc<Semaphore>,
     passwords: Arc<Semaphore>,
@@ -55,10 +55,11 @@ pub(crate) struct Desk {
 
 impl Desk {
     /// A desk of this head.
-    pub(crate) fn new(head: Head, door: Option<DoorFacts>, source: Source) -> Self {
+    pub(crate) fn new(head: Head, door: Option<DoorFacts>, options: Options) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
         let (writing, passwords) = (places(1), places(PASSWORDS_AT_ONCE));
-        Self { head, door, source: Arc::new(source), writing, passwords, listeners: places(LISTENERS_LIMIT) }
+        let listeners = places(LISTENERS_LIMIT);
+        Self { head, door, options: Arc::new(options), writing, passwords, listeners }
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::door::HEAD_PATIENCE;
-use crate::artefacts::Image;
+use crate::artefacts::Images;
 
 /// How a request for it begins.
 pub(super) const REQUEST: &[u8; 12] = b"GET /system/";
@@ -25,6 +25,13 @@ const CHUNK_BYTES: usize = 512 * 1024;
 /// How long a client may take nothing before its connection is closed.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
+/// What a request says.
+#[derive(Debug, PartialEq, Eq)]
+struct Wanted {
+    path: String,
+    range: Option<String>,
+}
+
 /// What is answered.
 #[derive(Debug, PartialEq, Eq)]
 enum Answer {
@@ -34,38 +41,42 @@ enum Answer {
     Part(Range<u64>),
     /// No byte of it is in the range that was asked for: 416.
     Outside,
-    /// There is no such image: 404.
-    Unknown,
-    /// It is no request: 400.
-    Senseless,
 }
 
 /// Answers the one request of a connection, which begins with [`REQUEST`], and closes it.
 ///
 /// # Errors
 /// The client went away, or took nothing for too long.
-pub(super) async fn serve(mut stream: TcpStream, image: &Image) -> io::Result<()> {
+pub(super) async fn serve(mut stream: TcpStream, images: &Images) -> io::Result<()> {
     let head = timeout(HEAD_PATIENCE, read_head(&mut stream)).await??;
+    let Some(wanted) = wanted(&head) else { return refuse(stream, "400 Bad Request").await };
+    let Some(image) = wanted.path.strip_prefix("/system/").and_then(|digest| images.by_path(digest)) else {
+        return refuse(stream, "404 Not Found").await;
+    };
     let total = image.system_bytes;
-    let answer = answer(&head, &format!("/system/{}", image.system_sha256), total);
-    let (status, range, more) = match answer {
+    let (status, range, more) = match answer(wanted.range.as_deref(), total) {
         Answer::Whole => ("200 OK", 0..total, String::new()),
         Answer::Part(range) => {
             let more = format!("Content-Range: bytes {}-{}/{total}\r\n", range.start, range.end - 1);
             ("206 Partial Content", range, more)
         }
         Answer::Outside => ("416 Range Not Satisfiable", 0..0, format!("Content-Range: bytes */{total}\r\n")),
-        Answer::Unknown => ("404 Not Found", 0..0, String::new()),
-        Answer::Senseless => ("400 Bad Request", 0..0, String::new()),
     };
-    let length = range.end - range.start;
-    let head = format!(
-        "HTTP/1.1 {status}\r\nContent-Type: application/octet-stream\r\nContent-Length: {length}\r\n\
-         Accept-Ranges: bytes\r\n{more}Connection: close\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes()).await?;
+    let more = format!("Content-Type: application/octet-stream\r\nAccept-Ranges: bytes\r\n{more}");
+    begin(&mut stream, status, range.end - range.start, &more).await?;
     send(&stream, &image.system, range).await?;
     stream.shutdown().await
+}
+
+async fn refuse(mut stream: TcpStream, status: &str) -> io::Result<()> {
+    begin(&mut stream, status, 0, "").await?;
+    stream.shutdown().await
+}
+
+/// The head of an answer; `more` are fields with their line ends.
+async fn begin(stream: &mut TcpStream, status: &str, length: u64, more: &str) -> io::Result<()> {
+    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n{more}Connection: close\r\n\r\n");
+    stream.write_all(head.as_bytes()).await
 }
 
 /// Reads to the empty line, or as much as is allowed.
@@ -79,19 +90,22 @@ async fn read_head(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
     Ok(head)
 }
 
-/// What to say to a request, for an image of so many bytes at that path.
-fn answer(head: &[u8], path: &str, total: u64) -> Answer {
+/// What is asked for; `None` if it is no request.
+fn wanted(head: &[u8]) -> Option<Wanted> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_LIMIT];
     let mut request = httparse::Request::new(&mut fields);
     if !matches!(request.parse(head), Ok(Status::Complete(_))) {
-        return Answer::Senseless;
+        return None;
     }
-    if request.path != Some(path) {
-        return Answer::Unknown;
-    }
-    let wanted = request.headers.iter().find(|field| field.name.eq_ignore_ascii_case("range"));
-    let wanted = wanted.and_then(|field| range(std::str::from_utf8(field.value).ok()?, total));
-    match wanted {
+    let path = request.path?.to_owned();
+    let range = request.headers.iter().find(|field| field.name.eq_ignore_ascii_case("range"));
+    let range = range.and_then(|field| std::str::from_utf8(field.value).ok()).map(str::to_owned);
+    Some(Wanted { path, range })
+}
+
+/// What to say to a `Range` field, for an image of so many bytes.
+fn answer(field: Option<&str>, total: u64) -> Answer {
+    match field.and_then(|field| range(field, total)) {
         None => Answer::Whole,
         Some(range) if range.is_empty() => Answer::Outside,
         Some(range) => Answer::Part(range),
@@ -141,7 +155,10 @@ mod tests {
     const PATH: &str = "/system/0f";
 
     fn asked(fields: &str) -> Answer {
-        answer(format!("GET {PATH} HTTP/1.1\r\nHost: head\r\n{fields}\r\n").as_bytes(), PATH, 1_000)
+        let head = format!("GET {PATH} HTTP/1.1\r\nHost: head\r\n{fields}\r\n");
+        let wanted = wanted(head.as_bytes()).expect("a request");
+        assert_eq!(wanted.path, PATH);
+        answer(wanted.range.as_deref(), 1_000)
     }
 
     #[test]
@@ -173,10 +190,9 @@ mod tests {
     }
 
     #[test]
-    fn another_path_is_unknown_and_rubbish_is_refused() {
-        assert_eq!(answer(b"GET /system/00 HTTP/1.1\r\n\r\n", PATH, 1_000), Answer::Unknown);
-        assert_eq!(answer(b"GET /system/0f\r\n\r\n", PATH, 1_000), Answer::Senseless);
+    fn rubbish_is_refused() {
+        assert_eq!(wanted(b"GET /system/0f\r\n\r\n"), None);
         let many = format!("GET {PATH} HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(FIELDS_LIMIT + 1));
-        assert_eq!(answer(many.as_bytes(), PATH, 1_000), Answer::Senseless);
+        assert_eq!(wanted(many.as_bytes()), None);
     }
 }

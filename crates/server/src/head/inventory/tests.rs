@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config;
-use crate::head::state::tests::{ADDRESS, MAC, boot, image, state};
+use crate::head::state::tests::{ADDRESS, MAC, boot, images, state};
 use crate::store::Memory;
 
 fn root() -> Principal {
@@ -24,7 +24,7 @@ fn settings(nodes: &str, enrolment: &str) -> Settings {
 fn restarted(state: &State, settings: Settings) -> State {
     let nodes = state.nodes.values().map(|node| node.kept.clone()).collect();
     let network = settings.network.on("lo".to_owned(), (Ipv4Addr::LOCALHOST, 24));
-    State::new(settings, &network, image(), Memory { nodes, ..Memory::default() }).expect("a state")
+    State::new(settings, &network, images(), Memory { nodes, ..Memory::default() }).expect("a state")
 }
 
 const NODE1: &str = "[[node]]\nname = \"node1\"\nmac = \"b8:27:eb:00:01:01\"\naddress = \"127.0.0.11\"\n";
@@ -40,7 +40,7 @@ fn what_an_operator_sets_outlives_a_restart_until_the_file_says_otherwise() {
     let same = restarted(&state, settings(NODE1, "pi"));
     let node = same.named("node1").expect("it is there");
     assert_eq!(
-        (node.fixed, node.labels().get("rack").map(String::as_str)),
+        (node.fixed, node.labels.get("rack").map(String::as_str)),
         (Some([127, 0, 0, 20].into()), Some("north"))
     );
     let file = NODE1.replace("127.0.0.11", "127.0.0.30");
@@ -126,24 +126,24 @@ fn apply_tells_what_it_would_do_does_it_and_export_gives_the_same_file_back() {
     state.set_node(&root(), "node1", &set(&[("role", Some("worker")), ("label.a", Some("b"))])).expect("set");
     let exported = state.export();
     let same = settings(&exported, "pi");
-    assert_eq!(state.apply(&root(), same, true).changes, [], "{exported}");
+    assert_eq!(state.apply(&root(), same, images(), true).changes, [], "{exported}");
     let file = settings(&NODE1.replace("127.0.0.11", "127.0.0.50"), "never");
-    let told = state.apply(&root(), file.clone(), true);
+    let told = state.apply(&root(), file.clone(), images(), true);
     let changes: Vec<String> =
         told.changes.iter().map(|change| format!("{} {}", change.node, change.key)).collect();
     assert_eq!(changes, ["node1 address", "node1 label.a", "node1 role", "node2 address", "node2 name"]);
     assert_eq!(told.restart, ["[network]"]);
     assert_eq!(state.named("node1").expect("a node").fixed, Some(ADDRESS), "a dry run");
-    assert_eq!(state.apply(&root(), file.clone(), false), told);
+    assert_eq!(state.apply(&root(), file.clone(), images(), false), told);
     assert_eq!(state.named("node1").expect("a node").fixed, Some([127, 0, 0, 50].into()));
-    assert_eq!(state.apply(&root(), file, true).changes, []);
+    assert_eq!(state.apply(&root(), file, images(), true).changes, []);
 }
 
 #[test]
 fn a_node_is_forgotten_once_the_file_does_not_name_it() {
     let mut state = state();
     assert!(matches!(state.forget(&root(), "node1"), Err(Refusal::Conflict(_))));
-    state.apply(&root(), settings("", "pi"), false);
+    state.apply(&root(), settings("", "pi"), images(), false);
     state.take_writes();
     state.forget(&root(), "node1").expect("forgotten");
     assert!(state.named("node1").is_none());
@@ -159,7 +159,7 @@ fn a_board_that_replaces_another_gets_its_name_when_that_is_forgotten() {
     let mac: Mac = "b8:27:eb:00:00:01".parse().expect("an address");
     boot(&mut state, MAC, ADDRESS);
     let file = NODE1.replace(&MAC.to_string(), &mac.to_string());
-    state.apply(&root(), settings(&file, "pi"), false);
+    state.apply(&root(), settings(&file, "pi"), images(), false);
     assert_eq!(state.named("node1").map(|node| node.kept.mac), Some(MAC), "it has it until it is forgotten");
     state.forget(&root(), "node1").expect("forgotten");
     let heir = state.named("node1").expect("the new board");

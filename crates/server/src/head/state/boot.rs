@@ -13,6 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::State;
 use super::bearer::hash;
+use crate::artefacts::Image;
 use crate::head::BootFile;
 use crate::head::news::Topic;
 use crate::head::node::{Node, Reserve};
@@ -40,34 +41,42 @@ impl State {
 
     pub(in crate::head) fn boot_file(&mut self, path: &str, client: Ipv4Addr) -> Option<BootFile> {
         let holder = self.dhcp.leases.holder(client, self.now_ms).map(|lease| lease.mac);
-        let prefix = self.image.system_sha256.to_string();
         match pxelinux::wanted(path)? {
             Wanted::Plan(mac) if holder == Some(mac) => self.plan(mac, client),
             Wanted::Plan(_) => None,
-            Wanted::Kernel(image) if prefix.starts_with(&image) => Some(self.kernel(holder)),
-            Wanted::Initramfs(image) if prefix.starts_with(&image) => Some(self.initramfs(holder)),
-            _ => None,
+            Wanted::Kernel(digits) => self.kernel(&digits, holder),
+            Wanted::Initramfs(digits) => self.initramfs(&digits, holder),
         }
     }
 
-    pub(super) fn kernel(&self, holder: Option<Mac>) -> BootFile {
-        BootFile::plain(self.image.kernel.clone(), holder.map(|mac| (mac, Phase::Kernel)))
+    /// The kernel of the image whose id begins with these digits.
+    pub(super) fn kernel(&self, digits: &str, holder: Option<Mac>) -> Option<BootFile> {
+        let image = self.images.by_digits(digits)?;
+        Some(BootFile::plain(image.kernel.clone(), holder.map(|mac| (mac, Phase::Kernel))))
     }
 
-    pub(super) fn initramfs(&self, holder: Option<Mac>) -> BootFile {
-        BootFile::plain(self.image.initramfs.clone(), holder.map(|mac| (mac, Phase::Initramfs)))
+    pub(super) fn initramfs(&self, digits: &str, holder: Option<Mac>) -> Option<BootFile> {
+        let image = self.images.by_digits(digits)?;
+        Some(BootFile::plain(image.initramfs.clone(), holder.map(|mac| (mac, Phase::Initramfs))))
+    }
+
+    /// The image that a node gets when it boots next.
+    pub(in crate::head) fn image_for(&self, mac: Mac) -> Option<Arc<Image>> {
+        self.nodes.get(&mac).map(|node| self.images.of(node.image.as_deref()).clone())
     }
 
     /// The boot configuration with the boot's token.
     fn plan(&mut self, mac: Mac, client: Ipv4Addr) -> Option<BootFile> {
         self.begin_boot(mac);
         let Reserve { token, turn, .. } = self.give_reserve(mac)?;
-        let plan = self.boot_plan(mac, client, &token)?;
+        let image = self.image_for(mac)?;
+        let plan = self.boot_plan(mac, client, &token, &image)?;
         let text = self.written(mac, pxelinux::render(&plan))?;
         let node = self.nodes.get_mut(&mac)?;
         node.kept.token_hash = Some(hash(&token));
         node.kept.offered_hash = None;
         node.kept.user_data_done = false;
+        node.kept.image = Some(image.id);
         self.note(mac, self.now_ms, Phase::Address, Step::Done, client.to_string());
         self.note_plan(mac);
         self.remember(mac);
@@ -106,15 +115,21 @@ impl State {
     }
 
     /// What a node gets this time, with the token that opens it.
-    pub(super) fn boot_plan(&mut self, mac: Mac, client: Ipv4Addr, token: &BootToken) -> Option<BootPlan> {
+    pub(super) fn boot_plan(
+        &mut self,
+        mac: Mac,
+        client: Ipv4Addr,
+        token: &BootToken,
+        image: &Image,
+    ) -> Option<BootPlan> {
         let head = SocketAddrV4::new(self.dhcp.settings.server, self.settings.network.http_port);
         let wipe = self.wipe(mac)?;
         let own = format!("http://{head}/boot/{}/user-data", token.expose());
         let user_data_url = self.settings.user_data.url.clone().unwrap_or(own);
         let subnet = self.dhcp.settings.subnet_of(client)?;
         Some(BootPlan {
-            kernel: pxelinux::kernel_path(&self.image.system_sha256),
-            initramfs: pxelinux::initramfs_path(&self.image.system_sha256),
+            kernel: pxelinux::kernel_path(&image.id),
+            initramfs: pxelinux::initramfs_path(&image.id),
             kernel_parameters: self.settings.boot.kernel_parameters.clone(),
             node: NodePlan {
                 name: self.nodes.get(&mac)?.kept.name.clone(),
@@ -123,9 +138,9 @@ impl State {
                 gateway: subnet.router,
                 dns: self.dhcp.settings.dns,
                 head,
-                system: self.image.system_sha256,
-                system_bytes: self.image.system_bytes,
-                verity: self.image.verity,
+                system: image.system_sha256,
+                system_bytes: image.system_bytes,
+                verity: image.verity,
                 root: self.nodes.get(&mac)?.root.unwrap_or(self.settings.boot.root),
                 wipe,
                 user_data_url,

@@ -26,6 +26,7 @@ use netboot::pxelinux;
 
 use super::State;
 use super::bearer::hash;
+use crate::artefacts::{Firmware, Image};
 use crate::head::BootFile;
 use crate::head::node::{CommandLine, Reserve};
 use crate::store::Write;
@@ -35,8 +36,8 @@ use crate::store::Write;
 pub(in crate::head) enum Served {
     /// This.
     Held(BootFile),
-    /// The image's file of that name.
-    Firmware(String),
+    /// The file of that name, of an image's firmware.
+    Firmware(Arc<Firmware>, String),
 }
 
 impl State {
@@ -45,51 +46,55 @@ impl State {
         if matches!(asked.prefix, Prefix::Address(other) if other != mac) {
             return None;
         }
-        if self.image.firmware.is_empty() {
+        let image = self.image_for(mac).unwrap_or_else(|| self.images.of(None).clone());
+        if image.firmware.is_empty() {
             self.say_what_lacks(mac, client);
             return None;
         }
-        let image = self.image.system_sha256.to_string();
         let file = match asked.file {
-            File::Firmware(name) => return self.image.firmware.has(&name).then_some(Served::Firmware(name)),
-            File::Configuration => self.configuration(mac)?,
-            File::CommandLine => self.command_line(mac, client)?,
-            File::Kernel(digits) if image.starts_with(&digits) => {
-                self.begin_firmware_boot(mac, client);
-                self.kernel(Some(mac))
+            File::Firmware(name) => {
+                return image.firmware.has(&name).then(|| Served::Firmware(image.firmware.clone(), name));
             }
-            File::Initramfs(digits) if image.starts_with(&digits) => {
+            File::Configuration => self.configuration(mac, &image)?,
+            File::CommandLine => self.command_line(mac, client, &image)?,
+            File::Kernel(digits) => {
+                let kernel = self.kernel(&digits, Some(mac))?;
                 self.begin_firmware_boot(mac, client);
-                self.initramfs(Some(mac))
+                kernel
             }
-            File::Kernel(_) | File::Initramfs(_) => return None,
+            File::Initramfs(digits) => {
+                let initramfs = self.initramfs(&digits, Some(mac))?;
+                self.begin_firmware_boot(mac, client);
+                initramfs
+            }
         };
         Some(Served::Held(file))
     }
 
-    fn configuration(&mut self, mac: Mac) -> Option<BootFile> {
-        let system = &self.image.system_sha256;
-        let text = firmware::configuration(&pxelinux::kernel_path(system), &pxelinux::initramfs_path(system));
+    fn configuration(&mut self, mac: Mac, image: &Image) -> Option<BootFile> {
+        let (kernel, initramfs) = (pxelinux::kernel_path(&image.id), pxelinux::initramfs_path(&image.id));
+        let text = firmware::configuration(&kernel, &initramfs);
         let text = self.written(mac, text)?;
         Some(BootFile::plain(Arc::from(text.into_bytes()), None))
     }
 
     /// `cmdline.txt` of the boot that is under way, with the token that is offered.
-    fn command_line(&mut self, mac: Mac, client: Ipv4Addr) -> Option<BootFile> {
+    fn command_line(&mut self, mac: Mac, client: Ipv4Addr, image: &Image) -> Option<BootFile> {
         self.begin_firmware_boot(mac, client);
         let under_way = self.nodes.get(&mac)?.firmware.as_ref()?;
-        if let Some(CommandLine { bytes, turn }) = under_way.command_line.clone() {
+        if let Some(CommandLine { bytes, turn, .. }) = under_way.command_line.clone() {
             return Some(BootFile { bytes, node: None, is_promise: !self.turns.is_written(turn) });
         }
         let Reserve { token, turn, .. } = self.give_reserve(mac)?;
-        let plan = self.boot_plan(mac, client, &token)?;
+        let plan = self.boot_plan(mac, client, &token, image)?;
         let text = self.written(mac, firmware::command_line(&plan))?;
         let bytes: Arc<[u8]> = Arc::from(text.into_bytes());
         let node = self.nodes.get_mut(&mac)?;
         // The text itself is kept for whoever asks again.
         node.reserve = None;
         node.kept.offered_hash = Some(hash(&token));
-        node.firmware.as_mut()?.command_line = Some(CommandLine { bytes: bytes.clone(), turn });
+        node.firmware.as_mut()?.command_line =
+            Some(CommandLine { bytes: bytes.clone(), turn, image: image.id });
         self.note_plan(mac);
         self.remember(mac);
         Some(BootFile { bytes, node: None, is_promise: !self.turns.is_written(turn) })

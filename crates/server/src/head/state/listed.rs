@@ -16,7 +16,7 @@ const PAGE_LIMIT: usize = 1_000;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct NodeWish {
-    /// What stands somewhere in name, address or MAC; or a role, or a label as `key=value`.
+    /// What stands somewhere in name, address or MAC; or a role, a label as `key=value`, or `group=name`.
     pub(crate) q: String,
     /// `ready`, `booting`, `failed` or `unseen`; empty: all.
     pub(crate) state: String,
@@ -45,7 +45,9 @@ impl State {
 
     fn speaks_of(&self, node: &Node, word: &str) -> bool {
         let role = self.ready.get(&node.kept.mac).is_some_and(|role| *role == word);
+        let group = word.strip_prefix("group=");
         role || node.has_label(word)
+            || group.is_some_and(|group| node.group() == Some(group))
             || node.kept.name.as_str().contains(word)
             || node.kept.mac.to_string().contains(word)
             || self.address(node).is_some_and(|address| address.to_string().contains(word))

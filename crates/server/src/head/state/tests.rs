@@ -1,12 +1,10 @@
 //! Who is told what: boots, tokens, user data.
 
-use std::sync::Arc;
-
-use cluster::Digest;
 use cluster::plan::{NodePlan, Wipe, WipePolicy};
 use netboot::dhcp::{Change, Kind, Request};
 
 use super::*;
+use crate::artefacts::Image;
 use crate::config;
 
 pub(in crate::head) const MAC: Mac = Mac([0xb8, 0x27, 0xeb, 0, 1, 1]);
@@ -17,25 +15,21 @@ pub(in crate::head) fn state() -> State {
     state_with(Memory::default())
 }
 
-fn state_with(memory: Memory) -> State {
+pub(in crate::head) fn settings() -> Settings {
     let text = "[network]\ninterface = \"lo\"\naddress = \"127.0.0.1/24\"\n\
                 [[node]]\nname = \"node1\"\nmac = \"b8:27:eb:00:01:01\"\naddress = \"127.0.0.11\"\n\
                 [[node]]\nname = \"node2\"\nmac = \"b8:27:eb:00:01:02\"\naddress = \"127.0.0.12\"\n";
-    let settings = config::parse(std::path::Path::new("cluster.toml"), text).expect("valid");
-    let network = settings.network.on("lo".to_owned(), (Ipv4Addr::new(127, 0, 0, 1), 24));
-    State::new(settings, &network, image(), memory).expect("a state")
+    config::parse(std::path::Path::new("cluster.toml"), text).expect("valid")
 }
 
-pub(in crate::head) fn image() -> Image {
-    Image {
-        kernel: Arc::from(*b"kernel"),
-        initramfs: Arc::from(*b"initramfs"),
-        firmware: Arc::default(),
-        system: Arc::new(std::fs::File::open("/dev/null").expect("it is there")),
-        system_sha256: Digest([7; 32]),
-        system_bytes: 7,
-        verity: None,
-    }
+fn state_with(memory: Memory) -> State {
+    let settings = settings();
+    let network = settings.network.on("lo".to_owned(), (Ipv4Addr::new(127, 0, 0, 1), 24));
+    State::new(settings, &network, images(), memory).expect("a state")
+}
+
+pub(in crate::head) fn images() -> Images {
+    Images::only(Image::numbered(7))
 }
 
 /// A client's packet; a REQUEST is INIT-REBOOT's, which names the address alone (RFC 2131 section 4.3.2).
@@ -310,7 +304,8 @@ fn a_reserved_token_opens_its_boot_though_the_head_died_before_it_wrote_that_the
 /// What node1 is told of its data at its next boot.
 fn told_wipe(state: &mut State) -> Wipe {
     let token = boot(state, MAC, ADDRESS);
-    state.boot_plan(MAC, ADDRESS, &token).expect("a plan").node.wipe
+    let image = state.image_for(MAC).expect("an image");
+    state.boot_plan(MAC, ADDRESS, &token, &image).expect("a plan").node.wipe
 }
 
 #[test]
@@ -339,7 +334,8 @@ fn data_is_kept_until_its_user_data_changes_or_a_reboot_is_ordered() {
         if one.number != other.number && one.user_data == other.user_data));
 
     state.settings.user_data.url = Some("http://foreman/x".to_owned());
-    let plan = state.boot_plan(MAC, ADDRESS, &BootToken::new([1; 16])).expect("a plan").node;
+    let image = state.image_for(MAC).expect("an image");
+    let plan = state.boot_plan(MAC, ADDRESS, &BootToken::new([1; 16]), &image).expect("a plan").node;
     assert_eq!(
         (plan.wipe, plan.user_data_url.as_str()),
         (Wipe::Always, "http://foreman/x"),

@@ -1,7 +1,5 @@
 //! Changing the inventory: approving, setting and forgetting nodes, applying and exporting cluster.toml.
 
-use std::path::PathBuf;
-
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -16,14 +14,6 @@ use super::{Desk, failure};
 use crate::access::Principal;
 use crate::config;
 use crate::head::Head;
-
-/// Where the configuration is, and what the command line says in its place.
-#[derive(Clone, Debug)]
-pub(crate) struct Source {
-    pub(crate) file: PathBuf,
-    pub(crate) interface: Option<String>,
-    pub(crate) image_dir: Option<PathBuf>,
-}
 
 pub(super) async fn set(
     State(head): State<Head>,
@@ -77,25 +67,30 @@ pub(super) async fn apply(
     Extension(who): Extension<Principal>,
     Query(wish): Query<ApplyWish>,
 ) -> Response {
-    let source = desk.source.clone();
-    let reading = tokio::task::spawn_blocking(move || {
-        config::read(&source.file, source.interface.as_deref(), source.image_dir.as_deref())
-    });
-    let settings = match reading.await {
+    let options = desk.options.clone();
+    let settings = match tokio::task::spawn_blocking(move || options.settings()).await {
         Ok(Ok((settings, _))) => settings,
         // The mistakes with their lines.
         Ok(Err(error)) => return failure(StatusCode::BAD_REQUEST, format!("{error:#}")),
         Err(error) => return failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     };
-    match desk.head.apply(who, settings, wish.dry_run).await {
+    let images = match desk.options.images(&settings).await {
+        Ok(images) => images,
+        Err(error) => return failure(StatusCode::BAD_REQUEST, format!("{error:#}")),
+    };
+    match desk.head.apply(who, settings, images, wish.dry_run).await {
         Ok(view) => Json(view).into_response(),
         Err(refusal) => refusal.into_response(),
     }
 }
 
+pub(super) async fn images(State(head): State<Head>) -> Response {
+    Json(head.image_views().await).into_response()
+}
+
 pub(super) async fn export(State(desk): State<Desk>) -> Response {
     let nodes = desk.head.export().await;
-    let file = &desk.source.file;
+    let file = &desk.options.config;
     let written = match std::fs::read_to_string(file) {
         Ok(text) => with_nodes(&text, &nodes),
         Err(error) => {

@@ -13,8 +13,8 @@ use super::access::LogWish;
 use super::failure;
 use super::nodes::done;
 use crate::access::Principal;
-use crate::head::Head;
 use crate::head::access::Refusal;
+use crate::head::{Head, Steer};
 use crate::store::archive::LINES_LIMIT;
 
 pub(super) async fn show(State(head): State<Head>) -> Response {
@@ -52,14 +52,21 @@ pub(super) async fn begin_rollout(
 }
 
 pub(super) async fn stop_rollout(State(head): State<Head>, Extension(who): Extension<Principal>) -> Response {
-    rolled(head.steer_rollout(who, false).await)
+    rolled(head.steer_rollout(who, Steer::Stop).await)
 }
 
 pub(super) async fn resume_rollout(
     State(head): State<Head>,
     Extension(who): Extension<Principal>,
 ) -> Response {
-    rolled(head.steer_rollout(who, true).await)
+    rolled(head.steer_rollout(who, Steer::Resume).await)
+}
+
+pub(super) async fn take_rollout_back(
+    State(head): State<Head>,
+    Extension(who): Extension<Principal>,
+) -> Response {
+    rolled(head.steer_rollout(who, Steer::Back).await)
 }
 
 fn rolled(outcome: Result<Rollout, Refusal>) -> Response {

@@ -9,9 +9,9 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use cluster::stack::StackWish;
 use cluster::swarm::Rollout;
 use cluster::view::{
-    AccountView, AccountWish, ApplyView, AuditLine, BootView, LeaseView, LoginWish, LogsView, Me, NewLogin,
-    NewToken, NodeChange, NodeDetail, NodePage, NodeSet, NodeView, RivalView, RolloutWish, Scope, StackView,
-    SwarmEvent, SwarmView, TokenView, TokenWish, UserDataVersion, WaitingView,
+    AccountView, AccountWish, ApplyView, AuditLine, BootView, ImageView, LeaseView, LoginWish, LogsView, Me,
+    NewLogin, NewToken, NodeChange, NodeDetail, NodePage, NodeSet, NodeView, RivalView, RolloutWish, Scope,
+    StackView, SwarmEvent, SwarmView, TokenView, TokenWish, UserDataVersion, WaitingView,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
@@ -160,6 +160,8 @@ fn of_the_inventory() -> Vec<Route> {
         Route::new(post("/v1/apply"), WRITE, "Have all be as cluster.toml says", inventory::apply)
             .query(DRY)
             .gives(json::<ApplyView>()),
+        Route::new(get("/v1/images"), READ, "The images that are served", inventory::images)
+            .gives(json::<Vec<ImageView>>()),
         Route::new(get("/v1/export"), READ, "cluster.toml with what is wished of nodes", inventory::export)
             .gives(PLAIN),
     ]
@@ -222,6 +224,13 @@ fn of_the_swarm() -> Vec<Route> {
             .gives(json::<Rollout>()),
         Route::new(post("/v1/rollout/resume"), WRITE, "Go on after a stop", swarm::resume_rollout)
             .gives(json::<Rollout>()),
+        Route::new(
+            post("/v1/rollout/back"),
+            WRITE,
+            "Give the nodes of the newest rollout what they had before it",
+            swarm::take_rollout_back,
+        )
+        .gives(json::<Rollout>()),
     ]
 }
 

@@ -30,8 +30,14 @@ pub(super) struct Api {
 }
 
 /// The configuration in this folder.
-fn source(folder: &std::path::Path) -> Source {
-    Source { file: folder.join("cluster.toml"), interface: Some("lo".to_owned()), image_dir: None }
+fn options(folder: &std::path::Path) -> Options {
+    Options {
+        config: folder.join("cluster.toml"),
+        interface: Some("lo".to_owned()),
+        state_dir: folder.to_owned(),
+        image_dir: None,
+        access: depot::Access::default(),
+    }
 }
 
 /// What was answered.
@@ -51,7 +57,7 @@ impl Api {
     pub(super) async fn new() -> Self {
         let (head, state_dir) = head().await;
         let door = DoorFacts { url: "https://head:8443".to_owned(), fingerprint: "ab".repeat(32) };
-        let desk = Desk::new(head, Some(door), source(state_dir.path()));
+        let desk = Desk::new(head, Some(door), options(state_dir.path()));
         Self { router: app(desk.clone()), desk, _state_dir: state_dir }
     }
 

@@ -5,8 +5,8 @@ use cluster::phase::Event;
 use cluster::plan::NodePlan;
 
 use super::*;
-use crate::artefacts::{Firmware, firmware as firmware_of};
-use crate::head::state::tests::{ADDRESS, MAC, OTHER, boot, report, state};
+use crate::artefacts::{Images, firmware as firmware_of};
+use crate::head::state::tests::{ADDRESS, MAC, OTHER, boot, images, report, state};
 
 const SERIAL: &str = "d9780558";
 const KERNEL: &str = "d9780558/image/0707070707070707/kernel";
@@ -14,13 +14,14 @@ const INITRAMFS: &str = "d9780558/image/0707070707070707/initramfs";
 
 fn with_firmware() -> State {
     let mut state = state();
-    state.image.firmware = Arc::new(firmware_of(&[
+    let firmware = Arc::new(firmware_of(&[
         ("start4.elf", b"start".as_slice()),
         ("fixup4.dat", b"fixup"),
         ("bcm2711-rpi-4-b.dtb", b"tree"),
         ("bcm2837-rpi-3-b.dtb", b"tree of a Pi 3"),
         ("bootcode.bin", b"code"),
     ]));
+    state.images = Images::only(Image { firmware, ..Image::numbered(7) });
     boot(&mut state, MAC, ADDRESS);
     state
 }
@@ -28,7 +29,7 @@ fn with_firmware() -> State {
 fn get(state: &mut State, path: &str, client: Ipv4Addr) -> Option<Vec<u8>> {
     match state.firmware_file(firmware::asked(path)?, client)? {
         Served::Held(file) => Some(file.bytes.to_vec()),
-        Served::Firmware(name) => Some(state.image.firmware.read(&name).expect("readable")?.to_vec()),
+        Served::Firmware(firmware, name) => Some(firmware.read(&name).expect("readable")?.to_vec()),
     }
 }
 
@@ -135,7 +136,7 @@ fn only_the_lease_s_holder_is_served_and_under_no_other_s_address() {
 #[test]
 fn an_image_without_firmware_says_what_to_do_once() {
     let mut state = with_firmware();
-    state.image.firmware = Arc::new(Firmware::default());
+    state.images = images();
     for path in ["bootcode.bin", "d9780558/start.elf", "d9780558/config.txt"] {
         assert!(get(&mut state, path, ADDRESS).is_none(), "{path}");
     }

@@ -1,6 +1,7 @@
 //! The inventory through the API: wishes, cluster.toml and back, and user data with its history.
 
 use super::*;
+use crate::artefacts::Image;
 
 #[tokio::test]
 async fn a_wish_is_told_audited_exported_and_taken_back_by_the_file() {
@@ -25,11 +26,41 @@ async fn a_wish_is_told_audited_exported_and_taken_back_by_the_file() {
     let actions: Vec<&str> =
         lines.as_array().expect("lines").iter().filter_map(|line| line["action"].as_str()).collect();
     assert_eq!(actions, ["token-create", "apply", "node-set", "node-set"]);
-    std::fs::write(&api.desk.source.file, "[network]\nadress = 3\n[[node]]\nname = \"A\"\n")
+    std::fs::write(&api.desk.options.config, "[network]\nadress = 3\n[[node]]\nname = \"A\"\n")
         .expect("written");
     let wrong = api.with(&token, "POST /v1/apply", "").await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     assert!(wrong.body.contains("cluster.toml:2: `adress` is no key here"), "{}", wrong.body);
+}
+
+#[tokio::test]
+async fn an_image_that_was_made_anew_is_served_once_it_is_applied() {
+    let api = Api::new().await;
+    let token = api.token(Scope::Write).await;
+    let served = async || api.with(&token, "GET /v1/images", "").await.json();
+    let first = served().await;
+    assert_eq!((&first[0]["name"], &first[0]["recipe"]), (&json!("default"), &json!("first")));
+    let folder = api.desk.options.state_dir.join("image");
+    Image::write(&folder, "second");
+    let dry = api.with(&token, "POST /v1/apply?dry_run=true", "").await.json();
+    assert_eq!(dry["changes"][0]["key"], json!("image default"), "{dry}");
+    assert_eq!(served().await, first, "it was only asked");
+    assert_eq!(api.with(&token, "POST /v1/apply", "").await.json(), dry);
+    let now = served().await;
+    assert_eq!(
+        (&now[0]["recipe"], &now[1]),
+        (&json!("second"), &{
+            let mut replaced = first[0].clone();
+            replaced["name"] = json!(null);
+            replaced
+        })
+    );
+    assert_eq!(api.desk.head.images().of(None).recipe, "second", "HTTP has it too");
+    std::fs::write(folder.join("kernel"), "damaged").expect("written");
+    let damaged = api.with(&token, "POST /v1/apply", "").await;
+    assert_eq!(damaged.status, StatusCode::BAD_REQUEST);
+    assert!(damaged.body.contains("is not what the image's manifest says"), "{}", damaged.body);
+    assert_eq!(served().await, now);
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ async fn open_door() -> (Head, String, tempfile::TempDir) {
         Door::bind(&settings, folder.path(), Ipv4Addr::LOCALHOST).await.expect("bound").expect("a door");
     let (secret, _) = head.make_login(Principal::of_socket(Some(0))).await.expect("a login");
     let login = door.facts.login_url(&secret);
-    let desk = Desk::new(head.clone(), Some(door.facts.clone()), source(folder.path()));
+    let desk = Desk::new(head.clone(), Some(door.facts.clone()), options(folder.path()));
     tokio::spawn(door.run(desk));
     (head, login, folder)
 }
