@@ -24,7 +24,7 @@ impl File {
 
     /// How it is asked for by TFTP.
     pub(crate) fn path(&self) -> String {
-        format!("image/{}/{}", &hash(&SYSTEM.content())[..16], self.name)
+        format!("image/{}/{}", &hash(manifest().as_bytes())[..16], self.name)
     }
 }
 
@@ -46,17 +46,24 @@ pub(crate) fn noise(seed: &str, bytes: usize) -> Vec<u8> {
 pub(super) fn write(folder: &Path) -> PathBuf {
     let folder = folder.join("image");
     std::fs::create_dir(&folder).expect("a folder");
+    for file in [&KERNEL, &INITRAMFS, &SYSTEM] {
+        std::fs::write(folder.join(file.name), file.content()).expect("a file");
+    }
+    std::fs::write(folder.join("manifest.json"), manifest()).expect("a file");
+    folder
+}
+
+/// What the image says of itself; its hash is the image's name.
+fn manifest() -> String {
     let artefact = |file: &File| {
         let content = file.content();
-        std::fs::write(folder.join(file.name), &content).expect("a file");
         serde_json::json!({ "file": file.name, "bytes": content.len(), "sha256": hash(&content) })
     };
     let manifest = serde_json::json!({
         "name": "none", "kernel_version": "0", "packages": [],
         "kernel": artefact(&KERNEL), "initramfs": artefact(&INITRAMFS), "system": artefact(&SYSTEM),
     });
-    std::fs::write(folder.join("manifest.json"), manifest.to_string()).expect("a file");
-    folder
+    manifest.to_string()
 }
 
 fn hash(content: &[u8]) -> String {
