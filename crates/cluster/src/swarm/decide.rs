@@ -4,6 +4,7 @@
 //! answer therefore costs time, never correctness: the next look starts from what Docker says.
 
 mod council;
+mod desk;
 #[cfg(test)]
 mod tests;
 
@@ -13,14 +14,16 @@ use std::net::Ipv4Addr;
 use serde::{Deserialize, Serialize};
 
 use self::council::Council;
+use self::desk::{Desk, is_live};
 use super::{LocalState, ManagerFacts, Member, SwarmFacts};
 use crate::NodeName;
 use crate::report::Action;
 
-/// A node counts as there while it was heard within this time, in milliseconds.
-const LIVE_MS: u64 = 15_000;
 /// How long an order to form a swarm may show no effect before another node is asked, in milliseconds.
 const FORMING_LIMIT_MS: u64 = 120_000;
+/// The same once the node is seen empty and without an order: it lost its power, or Docker refused. A report that crosses with
+/// the news of its success is followed by another within a second or two.
+const NOTHING_CAME_MS: u64 = 10_000;
 /// How long a node may be in a swarm whose managers do not list it before it is told to leave, in
 /// milliseconds. A new worker is listed before its own Docker says that it is active; this is for reports
 /// that cross.
@@ -114,11 +117,20 @@ pub struct Decisions {
     pub held: Vec<String>,
 }
 
+/// A node was told to form the swarm.
+#[derive(Clone, Debug)]
+struct Forming {
+    name: NodeName,
+    since_ms: u64,
+    /// Since when it is empty, and nothing is under way there.
+    empty_since_ms: Option<u64>,
+}
+
 /// The head's memory between decisions.
 #[derive(Clone, Debug, Default)]
 pub struct Swarm {
     known: Option<Known>,
-    forming: Option<(NodeName, u64)>,
+    forming: Option<Forming>,
     foreign_since: BTreeMap<NodeName, u64>,
     leaderless_since: Option<u64>,
     /// Since when the swarm is lost and no node is empty.
@@ -127,6 +139,17 @@ pub struct Swarm {
     drained: BTreeMap<String, u64>,
     /// The forgotten nodes whose tokens are being rotated away.
     rotating: Vec<NodeName>,
+}
+
+impl Forming {
+    /// Whether something may come of it yet.
+    fn goes_on(&mut self, desk: &Desk) -> bool {
+        let is_idle = desk.node(self.name.as_str()).is_some_and(|node| desk.is_empty(node) && !node.busy);
+        self.empty_since_ms = is_idle.then(|| self.empty_since_ms.unwrap_or(desk.now_ms));
+        let came_to_nothing =
+            self.empty_since_ms.is_some_and(|since_ms| desk.now_ms >= since_ms + NOTHING_CAME_MS);
+        !came_to_nothing && desk.now_ms < self.since_ms + FORMING_LIMIT_MS
+    }
 }
 
 impl Swarm {
@@ -198,10 +221,10 @@ impl Swarm {
                 ));
             }
         }
-        if let Some((name, since_ms)) = &self.forming
-            && desk.now_ms < since_ms + FORMING_LIMIT_MS
+        if let Some(forming) = &mut self.forming
+            && forming.goes_on(desk)
         {
-            return desk.hold(format!("the swarm is being formed on {name}"));
+            return desk.hold(format!("the swarm is being formed on {}", forming.name));
         }
         if !self.is_lost(desk) {
             return desk.hold("no manager answers; waits for the managers to come back".to_owned());
@@ -217,7 +240,8 @@ impl Swarm {
         };
         self.lost_since = None;
         self.known = None;
-        self.forming = Some((first.name.clone(), desk.now_ms));
+        let name = first.name.clone();
+        self.forming = Some(Forming { name, since_ms: desk.now_ms, empty_since_ms: None });
         desk.order(&first.name, Action::Init);
     }
 
@@ -340,51 +364,6 @@ impl Swarm {
     }
 }
 
-fn is_live(node: &NodeState, now_ms: u64) -> bool {
-    node.facts.is_some() && now_ms < node.heard_ms + LIVE_MS
-}
-
 fn has_entry(members: &[Member], node: &NodeState) -> bool {
     members.iter().any(|member| member.hostname == node.name.as_str())
-}
-
-/// Where the orders of one decision are collected.
-struct Desk<'a> {
-    view: &'a View,
-    now_ms: u64,
-    decisions: Decisions,
-}
-
-impl<'a> Desk<'a> {
-    fn new(view: &'a View, now_ms: u64) -> Self {
-        Self { view, now_ms, decisions: Decisions::default() }
-    }
-
-    /// Gives an order, unless the node has one already. Returns whether it was given.
-    fn order(&mut self, name: &NodeName, action: Action) -> bool {
-        let free = self.node(name.as_str()).is_some_and(|node| !node.busy)
-            && !self.decisions.orders.iter().any(|(other, _)| other == name);
-        if free {
-            self.decisions.orders.push((name.clone(), action));
-        }
-        free
-    }
-
-    fn hold(&mut self, reason: String) {
-        self.decisions.held.push(reason);
-    }
-
-    fn node(&self, name: &str) -> Option<&'a NodeState> {
-        self.view.nodes.iter().find(|node| node.name.as_str() == name)
-    }
-
-    fn name(&self, name: &str) -> Option<NodeName> {
-        self.node(name).map(|node| node.name.clone())
-    }
-
-    /// Whether a node is there and in no swarm.
-    fn is_empty(&self, node: &NodeState) -> bool {
-        is_live(node, self.now_ms)
-            && node.facts.as_ref().is_some_and(|facts| facts.state == LocalState::Inactive)
-    }
 }
