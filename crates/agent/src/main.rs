@@ -3,6 +3,7 @@
 //!
 //! It decides nothing about the swarm and keeps nothing but what a restart of itself must remember.
 
+mod card;
 mod containers;
 mod docker;
 mod facts;
@@ -15,6 +16,7 @@ mod orders;
 mod outbox;
 mod ports;
 mod report;
+mod restart;
 mod services;
 mod stack;
 mod user_data;
@@ -60,6 +62,8 @@ fn run() -> Result<()> {
     let outbox = Arc::new(Outbox::with_events_of(&folder.join("events.jsonl")));
     let ledger = Arc::new(Ledger::open(&folder.join("orders"), &outbox)?);
     let heart = watchdog::feed(feeds_watchdog(&command_line));
+    let own_outbox = outbox.clone();
+    thread::spawn(move || card::watch(&own_outbox));
 
     let (order_sender, order_receiver) = sync_channel(ORDERS_LIMIT);
     let hands = orders::Hands { docker: docker.clone(), plan: plan.clone(), outbox: outbox.clone() };

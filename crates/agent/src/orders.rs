@@ -11,12 +11,12 @@ use cluster::Phase;
 use cluster::phase::Step;
 use cluster::plan::NodePlan;
 use cluster::report::{Action, Order, Outcome};
-use nix::sys::reboot::{RebootMode, reboot};
 use serde_json::{Value, json};
 
 use crate::docker::{Docker, DockerError};
 use crate::ledger::Ledger;
 use crate::outbox::{Outbox, clip};
+use crate::restart;
 use crate::stack::{self, Stack};
 
 /// Docker's port for managers.
@@ -26,9 +26,6 @@ const ACTIVE_LIMIT: Duration = Duration::from_secs(60);
 const ACTIVE_POLL: Duration = Duration::from_millis(100);
 /// How often a node's entry is changed when another change comes in between.
 const UPDATE_TRIES: u32 = 5;
-/// How long the head gets to hear of a reboot, and the disks to take what is in memory.
-const LAST_REPORT_LIMIT: Duration = Duration::from_secs(2);
-const SYNC_LIMIT: Duration = Duration::from_secs(5);
 
 /// What it takes to carry out orders.
 pub(crate) struct Hands {
@@ -51,7 +48,7 @@ impl Hands {
             }
             ledger.end(Outcome { order: order.number, error }, &self.outbox);
             if reboot {
-                self.reboot_now();
+                restart::with_disks_synced(&self.outbox);
             }
         }
     }
@@ -177,19 +174,6 @@ impl Hands {
             Err(DockerError::Refused { status: 404, .. }) => Ok(()),
             result => Ok(result?),
         }
-    }
-
-    /// Stops at once: the services lose nothing that the next boot would keep.
-    fn reboot_now(&self) {
-        self.outbox.wait_until_told(LAST_REPORT_LIMIT);
-        let (synced, wait) = std::sync::mpsc::channel();
-        thread::spawn(move || {
-            nix::unistd::sync();
-            synced.send(())
-        });
-        let _ = wait.recv_timeout(SYNC_LIMIT);
-        let Err(error) = reboot(RebootMode::RB_AUTOBOOT);
-        eprintln!("fledermaus-agent: the kernel refuses to reboot: {error}");
     }
 }
 
