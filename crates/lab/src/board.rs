@@ -134,7 +134,11 @@ impl Board {
             CardDeed::Flip => self.card.flip()?,
             CardDeed::Pull => qmp::remove_drive(&self.machine_socket, card::DRIVE)?,
         }
-        self.card.look()
+        let written_bytes = match self.is_on() {
+            true => qmp::written_bytes(&self.machine_socket, card::DRIVE)?,
+            false => None,
+        };
+        Ok(CardView { written_bytes, ..self.card.look()? })
     }
 
     /// What the emulated boards do not do with cards.

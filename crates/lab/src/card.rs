@@ -51,6 +51,9 @@ pub struct CardView {
     pub slot: Slot,
     /// How many of the writes that the node had not flushed the last power cut lost or tore.
     pub lost_writes: usize,
+    /// How many bytes the board has written to it since it was switched on, as the emulator counts; absent while it is off.
+    #[serde(default)]
+    pub written_bytes: Option<u64>,
 }
 
 /// What a system slot says, and whether that is true.
@@ -199,7 +202,7 @@ impl Card {
             }
             Some((_, trailer)) => Slot::Broken(trailer.image),
         };
-        Ok(CardView { kind: self.kind, slot, lost_writes: self.lost_writes })
+        Ok(CardView { kind: self.kind, slot, lost_writes: self.lost_writes, written_bytes: None })
     }
 
     /// Where the slot begins, and its trailer; none if there is no slot on the card or it is void.

@@ -37,6 +37,16 @@ pub(crate) fn remove_drive(socket: &Path, drive: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How many bytes the machine has written to a drive since it was switched on; `None` if it has no such drive.
+///
+/// # Errors
+/// QEMU does not answer.
+pub(crate) fn written_bytes(socket: &Path, drive: &str) -> anyhow::Result<Option<u64>> {
+    let drives = tell(socket, &json!({ "execute": "query-blockstats" }))?;
+    let named = drives.as_array().into_iter().flatten().find(|one| one["device"] == drive);
+    Ok(named.and_then(|one| one["stats"]["wr_bytes"].as_u64()))
+}
+
 fn tell(socket: &Path, order: &Value) -> anyhow::Result<Value> {
     let stream =
         UnixStream::connect(socket).with_context(|| format!("connecting to {}", socket.display()))?;

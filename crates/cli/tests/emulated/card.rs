@@ -56,8 +56,16 @@ fn a_node_comes_up_from_a_card_that_is_damaged_or_cannot_be_used() {
             matches!(&said[..], [one] if one.contains(why) && one.contains("in memory")),
             "{kind:?}: {said:?}"
         );
-        assert_eq!(slot(&lab), Slot::Void, "{kind:?}: nothing was written");
+        let card = lab.card(NODE, CardDeed::Look).unwrap();
+        assert_eq!((card.slot, card.written_bytes), (Slot::Void, Some(0)), "{kind:?}: nothing was written");
     }
+    boot_with(&lab, Some(CardDeed::Insert(CardKind::Blank)));
+    lab.card(NODE, CardDeed::Pull).unwrap();
+    let gone = || told(&lab, Phase::Disk, Step::Failed);
+    lab.wait_for("the pulled card to be noticed", SWARM_LIMIT, &mut |_| !gone().is_empty()).unwrap();
+    assert!(gone()[0].contains("takes no writes any more"), "{:?}", gone());
+    boot_with(&lab, Some(CardDeed::Insert(CardKind::Blank)));
+    assert_eq!(slot(&lab), good);
     lab.down().unwrap();
 }
 

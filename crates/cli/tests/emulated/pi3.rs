@@ -1,4 +1,5 @@
-//! A Pi 3 without anything on its card: from its ROM's first DISCOVER to Ready, and again after a power cut, sooner.
+//! A Pi 3 without anything on its card: from its ROM's first DISCOVER to Ready, and again after a power cut, sooner; with
+//! somebody else's card, and with none.
 //!
 //! Needs an image with firmware (`make image-pi3`); `FLEDERMAUS_PI3_IMAGE` names its directory.
 
@@ -8,6 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use cluster::phase::{Phase, Step};
 use cluster::plan::WipePolicy;
 use cluster::view::NodeView;
+use lab::control::{CardDeed, CardKind};
 use lab::spec::{Machine, Throttle};
 use lab::{Lab, Power};
 
@@ -48,6 +50,17 @@ fn a_pi_3_boots_by_its_rom_and_sooner_with_the_image_on_its_card() {
     );
     assert!(first <= FIRST_BOOT_LIMIT.as_secs_f64(), "{first} s\n{}", lab.console(NODE, 40));
     assert!(next <= NEXT_BOOT_LIMIT.as_secs_f64(), "{next} s\n{}", lab.console(NODE, 40));
+    for (boot, kind) in [(3, CardKind::Foreign), (4, CardKind::None)] {
+        lab.power(NODE, Power::Cut).unwrap();
+        lab.card(NODE, CardDeed::Insert(kind)).unwrap();
+        let powered_on_ms = now_ms();
+        lab.power(NODE, Power::On).unwrap();
+        seconds_to_ready(&lab, boot, powered_on_ms);
+        let said = told(&lab, Phase::Disk, Step::Done).join("\n");
+        assert!(said.contains("everything lies in memory"), "{kind:?}: {said}");
+        let written = lab.card(NODE, CardDeed::Look).unwrap().written_bytes.unwrap_or_default();
+        assert_eq!(written, 0, "{kind:?}: a card without our label is nobody's business");
+    }
     lab.down().unwrap();
 }
 
