@@ -138,19 +138,29 @@ fn print(row: &Row, results: &[Result]) {
     for (place, Result { subject, rate, cpu_seconds, memory_mib }) in results.iter().enumerate() {
         let (title, ratio) =
             if place == 0 { (row.title, format!("{:.2}", ratio(results))) } else { ("", String::new()) };
+        let (of_rate, of_seconds) = (decimals(*rate), decimals(*cpu_seconds));
         println!(
-            "{title:<22} {subject:<10} {rate:>12.1} {ratio:>7}  {:<16} {cpu_seconds:>10.2} {memory_mib:>8.1}",
+            "{title:<22} {subject:<10} {rate:>12.of_rate$} {ratio:>7}  {:<16} {cpu_seconds:>10.of_seconds$} {memory_mib:>8.1}",
             row.unit
         );
     }
     println!("{:<22} CPU seconds are for {}", "", row.work);
 }
 
+/// So many that there are three digits that count.
+fn decimals(value: f64) -> usize {
+    match value {
+        ..1.0 => 3,
+        ..10.0 => 2,
+        _ => 1,
+    }
+}
+
 fn print_json(row: &Row, results: &[Result]) {
     for result in results {
         let Result { subject, rate, cpu_seconds, memory_mib } = result;
         println!(
-            "{{\"row\":\"{}\",\"server\":\"{subject}\",\"rate\":{rate:.1},\"unit\":\"{}\",\"ratio\":{:.3},\"cpu_seconds\":{cpu_seconds:.3},\"per\":\"{}\",\"memory_mib\":{memory_mib:.1}}}",
+            "{{\"row\":\"{}\",\"server\":\"{subject}\",\"rate\":{rate:.3},\"unit\":\"{}\",\"ratio\":{:.3},\"cpu_seconds\":{cpu_seconds:.3},\"per\":\"{}\",\"memory_mib\":{memory_mib:.1}}}",
             row.title,
             row.unit,
             ratio(results),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cluster::Phase;
 use indicatif::{ProgressBar, ProgressStyle};
 use lab::Lab;
-use lab::storm::{Load, Outcome, Plan};
+use lab::storm::{Load, Outcome, Plan, Protocol};
 
 use crate::arguments::{LabLoad, LabStorm};
 use crate::surroundings::Surroundings;
@@ -51,13 +51,17 @@ pub(crate) fn run(arguments: &LabStorm, surroundings: &Surroundings, json: bool)
 /// # Errors
 /// A transfer failed.
 pub(crate) fn load(arguments: &LabLoad) -> anyhow::Result<()> {
-    let LabLoad { first, server, path, clients, window, seconds } = arguments;
+    let LabLoad { first, server, path, clients, window, http, seconds } = arguments;
+    let protocol = match *http {
+        Some(port) => Protocol::Http { port },
+        None => Protocol::Tftp { window: *window },
+    };
     let load = Load {
         first: *first,
         server: *server,
+        protocol,
         path: path.clone(),
         clients: *clients,
-        window: *window,
         seconds: *seconds,
     };
     let (bytes, took) = load.run()?;

@@ -22,7 +22,7 @@ use cluster::manifest::{MANIFEST_FILE, Manifest};
 use serde::{Deserialize, Serialize};
 
 use self::client::{Client, End};
-pub use self::load::Load;
+pub use self::load::{Load, Protocol};
 use crate::firmware::Sums;
 use crate::{cable, dhcp, network};
 

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// The server's address, and the load's.
 pub(super) const SERVER: &str = "10.99.0.1";
@@ -120,28 +121,51 @@ impl Drop for Ground {
 }
 
 impl Server {
-    /// Processor time so far, in seconds (proc(5), `/proc/PID/stat`; USER_HZ is 100). `ip netns exec` becomes the
-    /// program: the process is the server's.
+    /// Processor time of its processes so far, in seconds (proc(5), `/proc/PID/stat`; USER_HZ is 100).
     pub(super) fn cpu_seconds(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap_or_default();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-        let ticks =
-            |place: usize| fields.get(place).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
-        (ticks(11) + ticks(12)) / 100.0
+        let of_one = |process: u32| {
+            let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+            let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+            let ticks = |place: usize| {
+                fields.get(place).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default()
+            };
+            (ticks(11) + ticks(12)) / 100.0
+        };
+        self.processes().into_iter().map(of_one).sum()
     }
 
-    /// The most memory so far, in MiB (`VmHWM`).
+    /// The most memory of its processes so far, in MiB (`VmHWM`). What several share counts for each.
     pub(super) fn memory_mib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
-        line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok()).unwrap_or_default() / 1_024.0
+        let of_one = |process: u32| {
+            let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+            let kib = line.split_whitespace().next().and_then(|kib| kib.parse::<f64>().ok());
+            kib.unwrap_or_default() / 1_024.0
+        };
+        self.processes().into_iter().map(of_one).sum()
+    }
+
+    /// Its process, and the workers that this started. `ip netns exec` becomes the program: the process is the
+    /// server's.
+    fn processes(&self) -> Vec<u32> {
+        let main = self.0.id();
+        let children = std::fs::read_to_string(format!("/proc/{main}/task/{main}/children"));
+        let children = children.unwrap_or_default();
+        let workers = children.split_whitespace().filter_map(|process| process.parse().ok());
+        std::iter::once(main).chain(workers).collect()
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        // Workers outlive a main process that was killed, and it would make new ones if they were killed first.
+        let processes = self.processes();
         let _ = self.0.kill();
         let _ = self.0.wait();
+        for worker in processes.into_iter().skip(1) {
+            let worker = i32::try_from(worker).ok().and_then(Pid::from_raw);
+            let _ = worker.map(|worker| kill_process(worker, Signal::KILL));
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The rows: which servers, how each is started, and the load that all of them get.
 
+mod http;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
@@ -86,6 +88,7 @@ pub(super) fn all() -> Vec<Row> {
             },
             load: dns_load,
         },
+        http::row(),
     ]
 }
 
@@ -202,14 +205,20 @@ fn tftp_load(
     seconds: u32,
 ) -> anyhow::Result<(f64, f64)> {
     let path = if subject.name == OURS { kernel_path()? } else { "kernel".to_owned() };
+    let (bytes, took) =
+        fetch(ground, &format!("--path {path} --clients {clients} --window {window} --seconds {seconds}"))?;
+    Ok((bytes / took / 1e6, bytes / 1e9))
+}
+
+/// Files by the storm's client: bytes, and in how many seconds.
+fn fetch(ground: &Ground, arguments: &str) -> anyhow::Result<(f64, f64)> {
     let program = root().join("target/release/fledermaus").display().to_string();
-    let said = ground.load(&words(&format!(
-        "{program} lab load --first {CLIENTS} --server {SERVER} --path {path} --clients {clients} --window {window} --seconds {seconds}"
-    )))?;
+    let said = ground
+        .load(&words(&format!("{program} lab load --first {CLIENTS} --server {SERVER} {arguments}")))?;
     let mut fields = said.split_whitespace();
     let bytes = number(fields.next().unwrap_or_default()).with_context(|| said.clone())?;
     let took = number(fields.next().unwrap_or_default())?;
-    Ok((bytes / took / 1e6, bytes / 1e9))
+    Ok((bytes, took))
 }
 
 fn prepare_names(_: &Ground) -> anyhow::Result<()> {
@@ -262,11 +271,19 @@ pub(super) fn image() -> PathBuf {
 
 /// Where our head serves that image's kernel.
 fn kernel_path() -> anyhow::Result<String> {
+    let digest = of_the_system("sha256")?;
+    let digits = digest.get(..16).with_context(|| format!("`{digest}` is no digest"))?;
+    Ok(format!("image/{digits}/kernel"))
+}
+
+/// What the manifest says of the system image.
+fn of_the_system(field: &str) -> anyhow::Result<String> {
     let file = image().join("manifest.json");
     let text = std::fs::read_to_string(&file)
         .with_context(|| format!("reading {} (`make image` makes it)", file.display()))?;
-    let system = text.split_once("\"system\"").context("the manifest names a system image")?.1;
-    let digest = system.split_once("\"sha256\"").context("the system image has a digest")?.1;
-    let digits: String = digest.chars().filter(char::is_ascii_hexdigit).take(16).collect();
-    Ok(format!("image/{digits}/kernel"))
+    let system = text.split_once("\"system\"").context("the manifest names no system image")?.1;
+    let value = system.split_once(&format!("\"{field}\":"));
+    let value = value.with_context(|| format!("the manifest does not say the system image's {field}"))?.1;
+    let end = value.find([',', '}']).unwrap_or(value.len());
+    Ok(value[..end].trim().trim_matches('"').to_owned())
 }

@@ -93,7 +93,7 @@ pub(crate) enum Lab {
         #[command(flatten)]
         up: LabNodes,
     },
-    /// Fetch a file by TFTP again and again, and print bytes and seconds: the load of `cargo xtask bench`
+    /// Fetch a file by TFTP or HTTP again and again, and print bytes and seconds: the load of `cargo xtask bench`
     #[command(hide = true)]
     Load(LabLoad),
     /// The process that is an emulated Pi 3
@@ -186,6 +186,9 @@ pub(crate) struct LabLoad {
     /// Window in blocks
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) window: u16,
+    /// Ask by HTTP, on this port, and not by TFTP
+    #[arg(long, value_name = "PORT", conflicts_with = "window")]
+    pub(crate) http: Option<u16>,
     /// How long they begin anew
     #[arg(long, default_value_t = 0)]
     pub(crate) seconds: u64,

@@ -1,10 +1,12 @@
 //! The clients' HTTP: one request and one answer per connection, from the client's own address.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, SockaddrIn, bind, connect, recv, socket,
+};
 use std::os::fd::AsRawFd;
 
 /// How long the head may be silent.
@@ -17,8 +19,20 @@ const HEAD_LIMIT: usize = 16 * 1024;
 /// # Errors
 /// The head does not answer, answers with another status than 200, or ends too early.
 pub(super) fn get(own: Ipv4Addr, head: SocketAddrV4, path: &str) -> Result<u64, String> {
+    fetch(own, head, path, read)
+}
+
+/// The same, but the kernel throws the file away: a load that copied what it gets would mostly measure its copying.
+///
+/// # Errors
+/// As [`get`].
+pub(super) fn discard(own: Ipv4Addr, server: SocketAddrV4, path: &str) -> Result<u64, String> {
+    fetch(own, server, path, drop_unread)
+}
+
+fn fetch(own: Ipv4Addr, head: SocketAddrV4, path: &str, take: Take) -> Result<u64, String> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {head}\r\nConnection: close\r\n\r\n");
-    exchange(own, head, &request).map_err(|error| format!("HTTP: {error}"))
+    exchange(own, head, &request, take).map_err(|error| format!("HTTP: {error}"))
 }
 
 /// Posts JSON.
@@ -31,10 +45,22 @@ pub(super) fn post(own: Ipv4Addr, head: SocketAddrV4, path: &str, body: &str) ->
         "POST {path} HTTP/1.1\r\nHost: {head}\r\nConnection: close\r\nContent-Type: application/json\r\n\
          Content-Length: {length}\r\n\r\n{body}"
     );
-    exchange(own, head, &request).map_err(|error| format!("HTTP report: {error}"))
+    exchange(own, head, &request, read).map_err(|error| format!("HTTP report: {error}"))
 }
 
-fn exchange(own: Ipv4Addr, head: SocketAddrV4, request: &str) -> Result<u64, String> {
+/// Takes more of an answer's body: how many bytes.
+type Take = fn(&TcpStream, &mut [u8]) -> io::Result<usize>;
+
+fn read(mut stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    stream.read(buffer)
+}
+
+/// As many as the buffer has room for, which stays as it was (tcp(7)).
+fn drop_unread(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(recv(stream.as_raw_fd(), buffer, MsgFlags::MSG_TRUNC)?)
+}
+
+fn exchange(own: Ipv4Addr, head: SocketAddrV4, request: &str, take: Take) -> Result<u64, String> {
     let mut stream = dial(own, head).map_err(|error| format!("connecting: {error}"))?;
     stream.set_read_timeout(Some(SILENCE_LIMIT)).map_err(|error| error.to_string())?;
     stream.write_all(request.as_bytes()).map_err(|error| format!("asking: {error}"))?;
@@ -54,7 +80,7 @@ fn exchange(own: Ipv4Addr, head: SocketAddrV4, request: &str) -> Result<u64, Str
         return Err(format!("status {status}"));
     }
     while count < length {
-        match stream.read(&mut buffer).map_err(|error| format!("reading: {error}"))? {
+        match take(&stream, &mut buffer).map_err(|error| format!("reading: {error}"))? {
             0 => return Err("the answer ended too early".to_owned()),
             read => count += read as u64,
         }

@@ -1,27 +1,42 @@
-//! The load of a measurement: clients that fetch one file by TFTP again and again, from any server.
+//! The load of a measurement: clients that fetch one file by TFTP or HTTP again and again, from any server.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
-use super::tftp;
+use super::{http, tftp};
 
 /// What to fetch, and for how long.
 #[derive(Clone, Debug)]
 pub struct Load {
     /// The address of the first client; the next has the next. Servers treat the transfers of one address as one's.
     pub first: Ipv4Addr,
-    /// The server; it is asked on port 69.
+    /// The server.
     pub server: Ipv4Addr,
+    /// How it is asked.
+    pub protocol: Protocol,
     /// The file.
     pub path: String,
     /// How many fetch at the same time.
     pub clients: u16,
-    /// The window that they ask for (RFC 7440), in blocks of 1,468 bytes.
-    pub window: u16,
     /// How long they begin anew, in seconds. Each fetches the file at least once.
     pub seconds: u64,
+}
+
+/// How a server is asked for a file.
+#[derive(Clone, Copy, Debug)]
+pub enum Protocol {
+    /// On port 69, with this window (RFC 7440), in blocks of 1,468 bytes.
+    Tftp {
+        /// The window.
+        window: u16,
+    },
+    /// One connection for each file.
+    Http {
+        /// The server's port.
+        port: u16,
+    },
 }
 
 impl Load {
@@ -49,12 +64,20 @@ impl Load {
     fn client(&self, own: Ipv4Addr, until: Instant) -> anyhow::Result<u64> {
         let mut bytes = 0;
         loop {
-            let options = tftp::LEGACY.with_window(self.window);
-            let file = tftp::get(own, self.server, &self.path, options, false);
-            bytes += file.map_err(anyhow::Error::msg).context(self.path.clone())?.bytes;
+            bytes += self.fetch(own).map_err(anyhow::Error::msg).context(self.path.clone())?;
             if Instant::now() >= until {
                 return Ok(bytes);
             }
+        }
+    }
+
+    fn fetch(&self, own: Ipv4Addr) -> Result<u64, String> {
+        match self.protocol {
+            Protocol::Tftp { window } => {
+                let options = tftp::LEGACY.with_window(window);
+                Ok(tftp::get(own, self.server, &self.path, options, false)?.bytes)
+            }
+            Protocol::Http { port } => http::discard(own, SocketAddrV4::new(self.server, port), &self.path),
         }
     }
 }
