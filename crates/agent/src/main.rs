@@ -4,6 +4,7 @@
 //! It decides nothing about the swarm and keeps nothing but what a restart of itself must remember.
 
 mod card;
+mod clock;
 mod containers;
 mod docker;
 mod facts;

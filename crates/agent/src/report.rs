@@ -14,6 +14,7 @@ use cluster::plan::NodePlan;
 use cluster::report::{ORDERS_BYTES_LIMIT, Order, Orders, Report};
 use cluster::swarm::{LocalState, SwarmFacts};
 
+use crate::clock::Clock;
 use crate::docker::Docker;
 use crate::facts::Look;
 use crate::http::{Request, exchange};
@@ -44,6 +45,7 @@ pub(crate) struct Reporter {
     path: String,
     look: Look,
     vigil: Vigil,
+    clock: Clock,
     outbox: Arc<Outbox>,
     ledger: Arc<Ledger>,
     orders: SyncSender<Order>,
@@ -74,6 +76,7 @@ impl Reporter {
             path: plan.report_path(),
             look: Look::new(docker),
             vigil: Vigil::default(),
+            clock: Clock::default(),
             outbox,
             ledger,
             orders,
@@ -109,8 +112,10 @@ impl Reporter {
             let logs = turn.logs_wanted.then(logs::read);
             let (swarm, answering) = (facts.clone(), answering);
             let report = Report { swarm, answering, health, logs, ..self.outbox.report() };
+            let sent = Instant::now();
             match post(self.head, &self.path, &report) {
                 Ok(answer) => {
+                    self.clock.answered(&answer, sent, &self.outbox);
                     self.outbox.answered(&report);
                     turn.next_report = Instant::now() + interval(&answer);
                     turn.pause = PAUSES.0;

@@ -112,6 +112,12 @@ pub struct Orders {
     pub logs: bool,
 }
 
+impl Orders {
+    /// The earliest time that a head's clock can show, in milliseconds since 1970: 2026-01-01. A head that shows less (a Pi without a
+    /// battery, before it heard of the time) is not believed.
+    pub const EARLIEST_MS: u64 = 1_767_225_600_000;
+}
+
 /// One thing to do, with a number that is never used again for this boot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {

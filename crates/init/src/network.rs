@@ -30,8 +30,6 @@ const HEAD_LIMIT: Duration = Duration::from_secs(60);
 const HEAD_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// `lo` always has this index.
 const LOOPBACK: u32 = 1;
-/// The earliest time that a head's clock can show: 2026-01-01.
-const EARLIEST_MS: u64 = 1_767_225_600_000;
 
 /// An Ethernet interface.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,7 +66,7 @@ pub(crate) fn run(boot: &mut Boot) -> Result<String> {
 pub(crate) fn set_clock(boot: &mut Boot) -> Result<String> {
     let (orders, came) = boot.answer.as_ref().context("the head has not answered yet")?;
     let now_ms = orders.now_ms;
-    ensure!(now_ms >= EARLIEST_MS, "the head's clock is before 2026; set it, then reboot this node");
+    ensure!(now_ms >= Orders::EARLIEST_MS, "the head's clock is before 2026; set it, then reboot this node");
     let now = Duration::from_millis(now_ms) + came.elapsed();
     clock_settime(ClockId::CLOCK_REALTIME, TimeSpec::from_duration(now)).context("setting the clock")?;
     Ok(String::new())

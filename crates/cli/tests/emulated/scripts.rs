@@ -1,5 +1,5 @@
 //! User data that hangs, fails, is cut, is as large as it may be, or lies on a server that knows nothing of us: the node
-//! tells how it ended, and goes on.
+//! tells how it ended, and goes on. One puts the clock back.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -54,11 +54,16 @@ fn a_node_tells_how_its_user_data_ended_and_goes_on() {
     }
 
     let own = lab.place().directory().join("user-data/default.sh");
-    fs::write(own, "echo begun; sleep 100000 & wait").unwrap();
+    fs::write(own, "echo begun; date -s '2026-06-01 12:00' >/dev/null; sleep 100000 & wait").unwrap();
     configure(&lab, "limit_secs = 3");
     boot_with(&lab, None);
     let said = told(&lab, Phase::UserData, Step::Failed).join("\n");
     assert!(said.starts_with("stopped at its limit of 3 s after ") && said.ends_with(": begun"), "{said}");
+
+    // That program put the clock back by months, too.
+    let set = || told(&lab, Phase::Clock, Step::Done).join("\n");
+    lab.wait_for("the clock to be set", SWARM_LIMIT, &mut |_| set().contains("behind the head's: set"))
+        .unwrap();
 
     let mut foreign = Foreign::start(&lab);
     configure(&lab, &format!("url = \"http://{FOREIGN}/large\""));
