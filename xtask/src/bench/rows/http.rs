@@ -4,7 +4,7 @@
 //! Both send the same file from the kernel's cache. The clients look at an answer's head and let the kernel throw the rest
 //! away: they stand for machines that copy on processors of their own.
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
 use super::{OURS, Row, SECONDS, Subject, fetch, image, number, of_the_system, ours, prepare_ours, words};
 use crate::bench::ground::{Ground, SERVER};
