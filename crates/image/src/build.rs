@@ -28,8 +28,8 @@ use crate::{compose, files, firmware, initramfs, mirror, spdx, squashfs, update,
 const KERNEL_FILE: &str = "kernel";
 const INITRAMFS_FILE: &str = "initramfs";
 const SYSTEM_FILE: &str = "system.squashfs";
-/// The folder in the cache with what was packed before.
-const PACKED: &str = "packed";
+/// The folder in the cache with what was packed and unpacked before.
+pub(crate) const PACKED: &str = "packed";
 
 /// What to build, from what, and where.
 #[derive(Clone, Debug)]

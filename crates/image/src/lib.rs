@@ -31,6 +31,7 @@ mod output;
 mod packer;
 mod pantry;
 mod progress;
+mod recall;
 mod recipe;
 mod release;
 mod resolve;
