@@ -27,6 +27,7 @@ mod lists;
 mod lock;
 mod mirror;
 mod modules;
+mod one_file;
 mod output;
 mod packer;
 mod pantry;
