@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
 
 use crate::boot::Boot;
-use crate::data::{DATA, SYSTEM};
+use crate::data::{DATA, KEEP, PLACE, SYSTEM};
 
 /// Where the new root is put together.
 const NEW_ROOT: &str = "/newroot";
@@ -50,6 +50,11 @@ pub(crate) fn assemble(boot: &mut Boot) -> Result<String> {
         let source = format!("{data}/{folder}");
         mount(Some(source.as_str()), target.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .with_context(|| format!("binding {target}"))?;
+    }
+    if boot.is_keeping {
+        let place = in_new_root(PLACE);
+        fs::create_dir_all(&place)?;
+        move_mount(KEEP, &place)?;
     }
     write_settings(boot)?;
     Ok(String::new())
