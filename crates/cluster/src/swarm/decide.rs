@@ -143,6 +143,8 @@ pub struct Swarm {
     drained: BTreeMap<String, u64>,
     /// The ids of the entries whose nodes nobody hears, and since when.
     silent: BTreeMap<String, u64>,
+    /// When an order was last under way anywhere, or given.
+    busy_ms: u64,
     /// The forgotten nodes whose tokens are being rotated away.
     rotating: Vec<NodeName>,
 }
@@ -187,9 +189,15 @@ impl Swarm {
     /// Looks at everything and says what to do. `now_ms` is milliseconds since 1970.
     pub fn decide(&mut self, view: &View, now_ms: u64) -> Decisions {
         let mut desk = Desk::new(view, now_ms);
+        if view.nodes.iter().any(|node| node.busy) {
+            self.busy_ms = now_ms;
+        }
         match self.authority(view, now_ms) {
             Some((node, facts)) => self.tend(&mut desk, &node, &facts),
             None => self.form(&mut desk),
+        }
+        if !desk.decisions.orders.is_empty() {
+            self.busy_ms = now_ms;
         }
         desk.decisions
     }
@@ -296,7 +304,7 @@ impl Swarm {
         self.remember(desk, facts);
         let forgotten = self.known.as_ref().map(|known| known.forgotten.clone()).unwrap_or_default();
         let (members, drained, silent) = (&facts.members, &mut self.drained, &mut self.silent);
-        let mut council = Council { desk, authority, facts, members, drained, silent };
+        let mut council = Council { desk, authority, facts, members, drained, silent, busy_ms: self.busy_ms };
         council.bury(&forgotten);
         if council.rotate_tokens(&forgotten) {
             self.rotating.clone_from(&forgotten);

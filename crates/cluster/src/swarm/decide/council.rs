@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::desk::LIVE_MS;
 use super::{Desk, NodeState, Reboot, RoleWish, is_live};
 use crate::NodeName;
 use crate::report::Action;
@@ -29,6 +30,8 @@ pub(super) struct Council<'d, 'v, 'm> {
     pub(super) members: &'m [Member],
     pub(super) drained: &'m mut BTreeMap<String, u64>,
     pub(super) silent: &'m mut BTreeMap<String, u64>,
+    /// When an order was last under way anywhere.
+    pub(super) busy_ms: u64,
 }
 
 impl Council<'_, '_, '_> {
@@ -218,7 +221,14 @@ impl Council<'_, '_, '_> {
 
     /// The only manager, and nobody can take its place.
     fn leave_alone(&mut self, node: &NodeState) {
-        if self.members.iter().all(|member| member.hostname == node.name.as_str()) {
+        // Somebody may have joined since it said who is there: that takes no order of its own.
+        let may_have_joined = |other: &NodeState| {
+            let is_empty = other.facts.as_ref().is_some_and(|facts| facts.state == LocalState::Inactive);
+            other.name != node.name && is_live(other, self.desk.now_ms) && !is_empty
+        };
+        let is_news_on_its_way = self.desk.now_ms < self.busy_ms + LIVE_MS;
+        let is_alone = self.members.iter().all(|member| member.hostname == node.name.as_str());
+        if is_alone && !is_news_on_its_way && !self.desk.view.nodes.iter().any(may_have_joined) {
             self.desk.order(&node.name, Action::Reboot);
             return;
         }

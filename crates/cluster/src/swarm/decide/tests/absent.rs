@@ -214,7 +214,25 @@ fn managers_stay_as_many_though_one_of_them_is_not_ready_for_a_moment() {
     assert_eq!(swarm.decide(&view, world.now_ms).orders, []);
 }
 
-/// As above: a demotion that took long was ordered through each of the managers in turn.
+/// Found by the property: the only manager's report came late, a worker had joined meanwhile, and it was told to reboot.
+#[test]
+fn a_manager_that_does_not_know_yet_who_joined_is_not_alone() {
+    let (mut world, mut swarm) = (World::new(2), Swarm::default());
+    world.turn(&mut swarm, 1, None);
+    world.act(0);
+    world.delay(0);
+    world.turn(&mut swarm, 1, None);
+    world.act(1);
+    world.machines[0].reboot = Reboot::Wanted;
+    for _ in 0..4 {
+        let decisions = world.turn(&mut swarm, 1, None);
+        world.assert_spares_managers(&decisions);
+    }
+    world.settle(&mut swarm, 1);
+    world.assert_whole(1);
+}
+
+/// Seen in the lab as well: a demotion that took long was ordered through each of the managers in turn.
 #[test]
 fn a_change_is_not_ordered_again_through_another_manager_while_one_is_at_it() {
     let (mut world, mut swarm) = (World::new(5), Swarm::default());
