@@ -134,6 +134,9 @@ pub struct Member {
     /// Whether tasks still run on it that are told to end: requests that they have accepted are not answered yet.
     #[serde(default)]
     pub ending: bool,
+    /// The version of its Docker; empty if the manager does not say.
+    #[serde(default)]
+    pub engine: String,
     /// Docker's labels of it, for placement constraints; absent if the manager does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,

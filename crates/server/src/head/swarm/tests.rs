@@ -29,6 +29,7 @@ fn seen(ready: bool, unheard: bool) -> Report {
         leader: true,
         drained: false,
         ending: false,
+        engine: String::new(),
         labels: None,
     };
     let manager = ManagerFacts {

@@ -20,8 +20,8 @@ pub(super) struct Machine {
     pub(super) is_dead: bool,
     /// The other machines do not hear it; the head does.
     pub(super) is_parted: bool,
-    /// What the head heard of it last, while its reports are late.
-    pub(super) stale: Option<SwarmFacts>,
+    /// When the head heard of it last, and what, while its reports are late.
+    pub(super) stale: Option<(u64, SwarmFacts)>,
     /// It carried out an order meanwhile: that is in the same report.
     pub(super) owes: bool,
     pub(super) labels: BTreeMap<String, String>,
@@ -119,8 +119,11 @@ impl World {
             name: machine.name.clone(),
             address: Ipv4Addr::LOCALHOST,
             wish: machine.wish,
-            facts: machine.up.then(|| machine.stale.clone().unwrap_or_else(|| self.facts(machine))),
-            heard_ms: self.now_ms,
+            facts: machine.up.then(|| match &machine.stale {
+                Some((_, facts)) => facts.clone(),
+                None => self.facts(machine),
+            }),
+            heard_ms: machine.stale.as_ref().map_or(self.now_ms, |(since_ms, _)| *since_ms),
             busy: machine.order.is_some() || machine.owes,
             changing: machine.owes || machine.order.as_ref().is_some_and(Action::changes_entries),
             reboot: machine.reboot,
@@ -145,6 +148,7 @@ impl World {
             leader: false,
             drained: false,
             ending: false,
+            engine: String::new(),
             labels: Some(BTreeMap::new()),
         };
         self.entries.push((swarm, member));
@@ -282,7 +286,7 @@ impl World {
     /// From now on the head hears of a machine what is true now.
     pub(super) fn delay(&mut self, index: usize) {
         let machine = &self.machines[index];
-        self.machines[index].stale = machine.up.then(|| self.facts(machine));
+        self.machines[index].stale = machine.up.then(|| (self.now_ms, self.facts(machine)));
     }
 
     /// A machine loses its power for ever, or until it is brought to life again.
