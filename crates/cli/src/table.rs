@@ -60,7 +60,7 @@ pub(crate) fn spans(spans: &[Span]) -> Table {
 
 /// The table of the swarm's members.
 pub(crate) fn members(swarm: &SwarmView) -> Table {
-    let mut table = table(&["NODE", "STATE", "ROLE", "ID"]);
+    let mut table = table(&["NODE", "STATE", "ROLE", "DOCKER", "ID"]);
     for member in &swarm.members {
         let in_rotation = swarm.in_rotation.iter().any(|name| name.as_str() == member.hostname);
         let state = match member.ready {
@@ -75,7 +75,8 @@ pub(crate) fn members(swarm: &SwarmView) -> Table {
             (_, true) => "manager",
             _ => "worker",
         };
-        table.add_row([Cell::new(&member.hostname), state, Cell::new(role), Cell::new(&member.id)]);
+        let (name, engine) = (Cell::new(&member.hostname), Cell::new(&member.engine));
+        table.add_row([name, state, Cell::new(role), engine, Cell::new(&member.id)]);
     }
     table
 }

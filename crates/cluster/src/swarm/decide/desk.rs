@@ -6,7 +6,7 @@ use crate::report::Action;
 use crate::swarm::LocalState;
 
 /// A node counts as there while it was heard within this time, in milliseconds.
-const LIVE_MS: u64 = 15_000;
+pub(super) const LIVE_MS: u64 = 15_000;
 
 /// Where the orders of one decision are collected.
 pub(super) struct Desk<'a> {

@@ -29,6 +29,8 @@ fn seen(ready: bool, unheard: bool) -> Report {
         leader: true,
         drained: false,
         ending: false,
+        engine: String::new(),
+        labels: None,
     };
     let manager = ManagerFacts {
         cluster_id: "c".into(),
