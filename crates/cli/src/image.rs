@@ -178,7 +178,9 @@ fn update(recipe: &Path, surroundings: &Surroundings, json: bool) -> anyhow::Res
 
 fn summarise(manifest: &Manifest, out: &Path) {
     println!("{} {} in {}:", manifest.name, manifest.kernel_version, out.display());
-    for artefact in [&manifest.kernel, &manifest.initramfs, &manifest.system] {
+    for artefact in
+        [&manifest.kernel, &manifest.initramfs, &manifest.system].into_iter().chain(&manifest.one_file)
+    {
         println!("  {:16} {:>6.1} MB", artefact.file, artefact.bytes as f64 / 1e6);
     }
     if !manifest.firmware.is_empty() {

@@ -13,6 +13,10 @@ pub const SUMS_FILE: &str = "SHA256SUMS";
 /// The folder in an image's directory that holds the files of [`Manifest::firmware`].
 pub const FIRMWARE_FOLDER: &str = "firmware";
 
+/// The file in an initramfs that holds the system image, where the recipe wants it in there. A node that finds it, and finds
+/// it to be the one of its plan, asks nobody for another.
+pub const SYSTEM_IN_INITRAMFS: &str = "system.squashfs";
+
 /// An image: kernel, initramfs, system image. Lies in one directory with the files that it names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -24,6 +28,10 @@ pub struct Manifest {
     pub kernel: Artefact,
     /// Compressed cpio archive with init and its modules.
     pub initramfs: Artefact,
+    /// Kernel and initramfs in one file, a FIT as U-Boot's `bootm` takes it; if there is one, U-Boot is given this. The
+    /// firmware of a board without a card cannot start it and is given the two.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub one_file: Option<Artefact>,
     /// The read-only root file system.
     pub system: Artefact,
     /// Root of dm-verity's hash tree over the system image ([`crate::verity`]): with it a node knows of each block by itself
@@ -39,6 +47,14 @@ pub struct Manifest {
     pub firmware: Vec<Artefact>,
     /// What went in.
     pub packages: Vec<Package>,
+}
+
+impl Manifest {
+    /// The files in the image's own directory.
+    pub fn own_files(&self) -> impl Iterator<Item = &Artefact> {
+        let always = [&self.kernel, &self.initramfs, &self.system];
+        always.into_iter().chain(&self.one_file).chain(&self.lab_uboot)
+    }
 }
 
 /// One file of an image.

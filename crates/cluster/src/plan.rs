@@ -152,6 +152,8 @@ pub struct BootPlan {
     pub kernel: String,
     /// TFTP path of the initramfs.
     pub initramfs: String,
+    /// TFTP path of both in one file, if the image has that and the boot loader is to try it first.
+    pub one_file: Option<String>,
     /// Further kernel parameters from the configuration, such as `console=ttyAMA0`. No spaces at the ends.
     pub kernel_parameters: String,
     /// What the node itself reads of its plan.

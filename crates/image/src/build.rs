@@ -21,15 +21,16 @@ use crate::output::{self, Draft};
 use crate::packer::{Method, Packer};
 use crate::pantry::{self, Pantry};
 use crate::progress::Progress;
-use crate::recipe::Recipe;
+use crate::recipe::{Form, Recipe};
 use crate::tree::Tree;
-use crate::{compose, files, firmware, initramfs, mirror, spdx, squashfs, update, verity};
+use crate::{compose, files, firmware, initramfs, mirror, one_file, spdx, squashfs, update, verity};
 
 const KERNEL_FILE: &str = "kernel";
 const INITRAMFS_FILE: &str = "initramfs";
 const SYSTEM_FILE: &str = "system.squashfs";
-/// The folder in the cache with what was packed before.
-const PACKED: &str = "packed";
+const ONE_FILE: &str = "one-file.itb";
+/// The folder in the cache with what was packed and unpacked before.
+pub(crate) const PACKED: &str = "packed";
 
 /// What to build, from what, and where.
 #[derive(Clone, Debug)]
@@ -142,24 +143,34 @@ fn cook(
 ) -> Result<Manifest, BuildError> {
     let kernel = Kernel::find(&pantry.kernel)?;
     // Kernel and initramfs have a thread each, the system image as many as there are cores.
-    let (kernel_file, dish, digests, (packed, root)) = std::thread::scope(|scope| {
+    let (kernel_file, dish, digests, (small, system)) = std::thread::scope(|scope| {
         let kernel_file = scope.spawn(|| pack_kernel(&kernel, packer));
         progress.step("assemble");
         let dish = compose::compose(recipe, pantry, &kernel, inputs, lock.time, progress)?;
         let digests = dish.system.digests();
         progress.step("compress");
-        let packed = pack(&dish, &digests, lock.time, draft, packer, progress)?;
+        let packed = pack(&dish, &digests, lock.time, packer, progress)?;
         Ok::<_, BuildError>((joined(kernel_file)?, dish, digests, packed))
     })?;
-    draft.write(KERNEL_FILE, &kernel_file)?;
     packer.trim();
+    let initramfs = match recipe.form {
+        Form::Parts => small,
+        Form::Initramfs | Form::OneFile => initramfs::with_system(&small, &system.image, lock.time)?,
+    };
+    draft.write(KERNEL_FILE, &kernel_file)?;
+    draft.write(INITRAMFS_FILE, &initramfs)?;
+    draft.write(SYSTEM_FILE, &system.image)?;
+    if recipe.form == Form::OneFile {
+        draft.write(ONE_FILE, &one_file::fit(&kernel_file, &initramfs, lock.time)?)?;
+    }
     let manifest = Manifest {
         name: recipe.name.clone(),
         kernel_version: kernel.version.clone(),
         kernel: draft.artefact(KERNEL_FILE)?,
         initramfs: draft.artefact(INITRAMFS_FILE)?,
         system: draft.artefact(SYSTEM_FILE)?,
-        verity: root,
+        one_file: if recipe.form == Form::OneFile { Some(draft.artefact(ONE_FILE)?) } else { None },
+        verity: verity::root(&system.image),
         lab_uboot: firmware::write_lab_uboot(draft, &pantry.lab_uboot)?,
         firmware: firmware::write(draft, &pantry.firmware, &pantry.kernel)?,
         packages: ingredients(lock, &dish.system),
@@ -167,27 +178,23 @@ fn cook(
 
     progress.step("papers");
     let notices = Notices::read([&pantry.system, &pantry.kernel, &pantry.lab_uboot, &pantry.firmware]);
-    files::write(draft, &dish, &digests, &packed, &notices)?;
+    files::write(draft, &dish, &digests, &system.shares, &notices)?;
     spdx::write(draft, lock, &manifest, &notices)?;
     Ok(manifest)
 }
 
-/// Writes initramfs and system image, and gives the bytes that each file takes in the latter, by path, and the root of the
-/// latter's hash tree.
+/// The initramfs that holds no system image, and the system image.
 fn pack(
     dish: &Dish,
     digests: &BTreeMap<String, Digest>,
     time: u64,
-    draft: &Draft,
     packer: &Packer,
     progress: &mut dyn Progress,
-) -> Result<(BTreeMap<String, u64>, Option<Digest>)> {
+) -> Result<(Vec<u8>, squashfs::Packed)> {
     std::thread::scope(|scope| {
         let initramfs_file = scope.spawn(|| initramfs::pack(&dish.initramfs, time, packer));
-        let packed = squashfs::pack(&dish.system, digests, time, packer, progress)?;
-        draft.write(SYSTEM_FILE, &packed.image)?;
-        draft.write(INITRAMFS_FILE, &joined(initramfs_file)?)?;
-        Ok((packed.shares, verity::root(&packed.image)))
+        let system = squashfs::pack(&dish.system, digests, time, packer, progress)?;
+        Ok((joined(initramfs_file)?, system))
     })
 }
 

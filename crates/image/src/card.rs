@@ -23,9 +23,10 @@ use crate::download::Downloads;
 use crate::lock::{self, ADVICE, Lock, Part, Pinned, fit};
 use crate::mirror::RELEASE_FRESH;
 use crate::progress::Progress;
+use crate::recall::recall;
 use crate::recipe::{Firmware, Recipe};
 use crate::tree::Tree;
-use crate::{deb, firmware, mirror, update};
+use crate::{deb, firmware, mirror, pantry, update};
 
 mod boot;
 pub mod device;
@@ -166,6 +167,12 @@ fn unpack(packages: &[&Pinned; 3], downloads: &Downloads) -> Result<[Tree; 3]> {
         let one = |number: usize| {
             let package = packages[number];
             let content = downloads.read(&format!("{} {}", package.name, package.version), package.sha256)?;
+            // A build remembers the kernel's files, those of a card among them.
+            let remembered =
+                recall(&pantry::remembered(package, downloads), &package.name, &content, &keep[number]);
+            if let Some(tree) = remembered {
+                return Ok(tree);
+            }
             let tree = deb::unpack(&package.name, &content, &keep[number]);
             tree.with_context(|| format!("unpacking {}", package.name))
         };

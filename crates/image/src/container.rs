@@ -105,7 +105,7 @@ fn layer(files: &[(String, String)], root: &Tree, time: u64) -> Result<Vec<u8>> 
 ///
 /// # Errors
 /// The stream takes no more.
-fn append(tar: &mut tar::Builder<impl Write>, path: &str, entry: &Entry, time: u64) -> Result<()> {
+pub(crate) fn append(tar: &mut tar::Builder<impl Write>, path: &str, entry: &Entry, time: u64) -> Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_mode(entry.mode);
     header.set_uid(u64::from(entry.uid));

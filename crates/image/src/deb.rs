@@ -1,4 +1,4 @@
-//! Reads a `.deb`: its files, in memory. Runs no maintainer script and looks at no control file.
+//! Reads a `.deb`: its files, in memory. Runs no maintainer script and makes nothing of what control files say.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -24,15 +24,28 @@ const XZ_BYTES_LIMIT: u64 = 1024 * 1024 * 1024;
 /// # Errors
 /// The package cannot be read, or holds what no package here may hold: devices, paths out of the root.
 pub(crate) fn unpack(name: &str, deb: &[u8], keep: &dyn Fn(&str) -> bool) -> Result<Tree> {
-    let (member, data) = data_member(deb)?;
-    let stream: Box<dyn Read + '_> = match member {
-        "data.tar.xz" => Box::new(xz(data)?),
-        "data.tar.zst" => Box::new(zstd::Decoder::new(data)?),
-        "data.tar.gz" => Box::new(flate2::read::MultiGzDecoder::new(data)),
-        "data.tar" => Box::new(data),
-        other => bail!("its files are packed as {other}, which this program does not know"),
+    files(name, archive(deb, "data.tar")?, keep)
+}
+
+/// What a package says of itself.
+///
+/// # Errors
+/// As [`unpack`].
+pub(crate) fn control(deb: &[u8]) -> Result<Tree> {
+    files("", archive(deb, "control.tar")?, &|_| true)
+}
+
+/// One of the two archives in a package, unpacked.
+fn archive<'a>(deb: &'a [u8], archive: &str) -> Result<impl Read + 'a> {
+    let (member, data) = member(deb, archive)?;
+    let stream: Box<dyn Read + 'a> = match member.strip_prefix(archive) {
+        Some(".xz") => Box::new(xz(data)?),
+        Some(".zst") => Box::new(zstd::Decoder::new(data)?),
+        Some(".gz") => Box::new(flate2::read::MultiGzDecoder::new(data)),
+        Some("") => Box::new(data),
+        _ => bail!("its files are packed as {member}, which this program does not know"),
     };
-    files(name, stream.take(UNPACKED_BYTES_LIMIT), keep)
+    Ok(stream.take(UNPACKED_BYTES_LIMIT))
 }
 
 /// The kernel's package, two thirds of all bytes, would keep one core busy while the others have nothing to do: dpkg-deb
@@ -48,8 +61,8 @@ fn xz(data: &[u8]) -> Result<impl Read> {
     Ok(liblzma::bufread::XzDecoder::new_stream(data, stream))
 }
 
-/// The member of the ar archive that holds the files (deb(5)).
-fn data_member(deb: &[u8]) -> Result<(&str, &[u8])> {
+/// The member of the ar archive whose name begins so, with its name (deb(5)).
+fn member<'a>(deb: &'a [u8], front: &str) -> Result<(&'a str, &'a [u8])> {
     const HEADER: usize = 60;
     let mut rest = deb.strip_prefix(b"!<arch>\n").context("it is no Debian package")?;
     while rest.len() >= HEADER {
@@ -58,16 +71,20 @@ fn data_member(deb: &[u8]) -> Result<(&str, &[u8])> {
         let name = text(0..16)?.trim_end_matches('/');
         let bytes: usize = text(48..58)?.parse().context("reading the size of a member")?;
         ensure!(bytes <= body.len(), "it ends too early");
-        if name.starts_with("data.tar") {
+        if name.starts_with(front) {
             return Ok((name, &body[..bytes]));
         }
         // Members start at even places.
         rest = body.get(bytes + bytes % 2..).unwrap_or_default();
     }
-    bail!("it holds no files")
+    bail!("it holds no {front}")
 }
 
-fn files(package: &str, stream: impl Read, keep: &dyn Fn(&str) -> bool) -> Result<Tree> {
+/// The files of a tar archive for which `keep` holds.
+///
+/// # Errors
+/// As [`unpack`].
+pub(crate) fn files(package: &str, stream: impl Read, keep: &dyn Fn(&str) -> bool) -> Result<Tree> {
     let mut tree = Tree::default();
     let package: Arc<str> = Arc::from(package);
     let mut archive = tar::Archive::new(stream);
@@ -123,6 +140,16 @@ pub(crate) mod tests {
 
     /// A package of the given files: path, content.
     pub(crate) fn deb(files: &[(&str, &[u8])]) -> Vec<u8> {
+        deb_with_control(&[], files)
+    }
+
+    /// The same with control files.
+    pub(crate) fn deb_with_control(control: &[(&str, &[u8])], files: &[(&str, &[u8])]) -> Vec<u8> {
+        let (control, data) = (tar(control), tar(files));
+        ar(&[("debian-binary", b"2.0\n"), ("control.tar", &control), ("data.tar", &data)])
+    }
+
+    fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut tar = tar::Builder::new(Vec::new());
         for (path, content) in files {
             let mut header = tar::Header::new_gnu();
@@ -132,11 +159,7 @@ pub(crate) mod tests {
             header.set_gid(0);
             tar.append_data(&mut header, path, *content).expect("fits");
         }
-        ar(&[
-            ("debian-binary", b"2.0\n"),
-            ("control.tar", b"odd"),
-            ("data.tar", &tar.into_inner().expect("whole")),
-        ])
+        tar.into_inner().expect("whole")
     }
 
     fn ar(members: &[(&str, &[u8])]) -> Vec<u8> {

@@ -1,7 +1,8 @@
-//! The initramfs: init, its modules and empty folders, as a cpio archive (newc) packed with zstd. The same
-//! input gives the same bytes.
+//! The initramfs: init, its modules and empty folders, as a cpio archive (newc) packed with zstd; and, where the recipe wants
+//! it, the system image in an archive of its own. The same input gives the same bytes.
 
 use anyhow::{Context, Result};
+use cluster::manifest::SYSTEM_IN_INITRAMFS;
 
 use crate::packer::{Method, Packer};
 use crate::tree::{Kind, Tree};
@@ -19,6 +20,11 @@ struct Member<'a> {
     content: &'a [u8],
 }
 
+/// A member that is a file, in its mode.
+const FILE: u32 = 0o100_000;
+/// What ends an archive.
+const TRAILER: Member<'static> = Member { path: "TRAILER!!!", mode: 0, device: (0, 0), content: &[] };
+
 /// The packed archive of a tree.
 ///
 /// # Errors
@@ -27,9 +33,23 @@ pub(crate) fn pack(tree: &Tree, time: u64, packer: &Packer) -> Result<Vec<u8>> {
     packer.pack(Method::Zstd(ZSTD_LEVEL), &archive(tree, time)?).context("packing the initramfs")
 }
 
+/// An initramfs with the system image in it. The image is packed already, so its archive is not packed again. It stands in front:
+/// the kernel reads one archive after the other, and after a packed one it would have to know where that ends
+/// (`unpack_to_rootfs` in init/initramfs.c; early microcode stands there for the same reason).
+///
+/// # Errors
+/// The image is larger than the format allows.
+pub(crate) fn with_system(small: &[u8], system: &[u8], time: u64) -> Result<Vec<u8>> {
+    let mut both = Vec::with_capacity(small.len() + system.len() + 4096);
+    let member = Member { path: SYSTEM_IN_INITRAMFS, mode: FILE | 0o444, device: (0, 0), content: system };
+    append(&mut both, 1, &member, time)?;
+    append(&mut both, 0, &TRAILER, 0)?;
+    both.extend_from_slice(small);
+    Ok(both)
+}
+
 fn archive(tree: &Tree, time: u64) -> Result<Vec<u8>> {
     const FOLDER: u32 = 0o040_000;
-    const FILE: u32 = 0o100_000;
     const LINK: u32 = 0o120_000;
     const CHARACTER_DEVICE: u32 = 0o020_000;
     let mut archive = Vec::new();
@@ -50,7 +70,7 @@ fn archive(tree: &Tree, time: u64) -> Result<Vec<u8>> {
         // The kernel opens it for init before init can mount anything.
         put(Member { path: "dev/console", mode: CHARACTER_DEVICE | 0o600, device: (5, 1), content: &[] })?;
     }
-    append(&mut archive, 0, &Member { path: "TRAILER!!!", mode: 0, device: (0, 0), content: &[] }, 0)?;
+    append(&mut archive, 0, &TRAILER, 0)?;
     Ok(archive)
 }
 
@@ -121,6 +141,33 @@ mod tests {
         assert!(said.contains("-rwxr-xr-x") && said.contains(" init\n"), "{said}");
         assert!(said.contains("sbin/modprobe -> /init") || said.contains("sbin/modprobe"), "{said}");
         assert!(said.contains("dev/console"), "{said}");
+    }
+
+    /// The kernel reads the rest as an archive of its own; so does whoever looks for its magic number.
+    #[test]
+    fn the_system_image_stands_in_front_in_an_archive_of_its_own() {
+        let system = vec![3; 10_001];
+        let small = zstd::bulk::compress(b"small", 1).expect("packed");
+        let both = with_system(&small, &system, 5).expect("made");
+        let at = both.len() - small.len();
+        assert!(
+            both.starts_with(b"070701") && at % 4 == 0,
+            "the kernel looks for an archive at every fourth byte"
+        );
+        assert_eq!(both[at..], small);
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut cpio = Command::new("busybox")
+            .args(["cpio", "-i"])
+            .current_dir(folder.path())
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("busybox runs");
+        // The foreign cpio ends at the trailer: not all that follows is taken.
+        let _ = cpio.stdin.take().expect("piped").write_all(&both);
+        assert!(cpio.wait().expect("ended").success());
+        let found = std::fs::read(folder.path().join(SYSTEM_IN_INITRAMFS)).expect("unpacked");
+        assert!(found == system);
     }
 
     #[test]

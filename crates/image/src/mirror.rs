@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, anyhow, bail};
 use sha2::{Digest as _, Sha256};
 
-use crate::download::{Downloads, KEPT, Wanted};
+use crate::download::{Downloads, KEPT, REFUSED, Wanted};
 use crate::index::Index;
 use crate::progress::Progress;
 use crate::recipe::{Mirror, Recipe};
@@ -109,9 +109,16 @@ fn verify(
         format!("reading the keyring {} (apt install debian-archive-keyring)", mirror.keyring.display())
     })?;
     let now = SystemTime::now();
-    if let Some(known) = younger(&kept, fresh, now).and_then(|text| check(mirror, &text, &keyring, now).ok())
-    {
-        return Ok(Some(known));
+    if let Some(text) = younger(&kept, fresh, now) {
+        match check(mirror, &text, &keyring, now) {
+            Ok(known) => return Ok(Some(known)),
+            // It was signed when it was kept.
+            Err(_) if signature::signed_text(&text, &keyring, now).is_err() => {
+                return Err(set_aside(&url, &kept));
+            }
+            // It is too old, or of another suite: the mirror has another.
+            Err(_) => {}
+        }
     }
     match downloads.text(&url) {
         Ok(None) => Ok(None),
@@ -131,6 +138,22 @@ fn verify(
             Ok(Some(known))
         }
     }
+}
+
+/// A Release that was changed in the cache is never used, and never silently replaced.
+fn set_aside(url: &str, kept: &Path) -> anyhow::Error {
+    let mut aside = kept.as_os_str().to_owned();
+    aside.push(REFUSED);
+    let aside = Path::new(&aside);
+    if let Err(error) = fs::rename(kept, aside) {
+        return anyhow!(error)
+            .context(format!("refusing {url}: setting its changed file {} aside", kept.display()));
+    }
+    anyhow!(
+        "refusing {url}: its file in the cache was changed after it was fetched, no key of the keyring has signed it any more; \
+         it lies in {} now, and the next build fetches another",
+        aside.display()
+    )
 }
 
 fn check(mirror: &Mirror, message: &str, keyring: &[u8], now: SystemTime) -> Result<Verified> {

@@ -35,10 +35,8 @@ fn is_whole(out: &Path, manifest: &Manifest) -> bool {
     let is_long = |folder: &Path, artefact: &Artefact| {
         fs::metadata(folder.join(&artefact.file)).is_ok_and(|file| file.len() == artefact.bytes)
     };
-    let mut own =
-        [&manifest.kernel, &manifest.initramfs, &manifest.system].into_iter().chain(&manifest.lab_uboot);
     let firmware = out.join(FIRMWARE_FOLDER);
-    own.all(|artefact| is_long(out, artefact))
+    manifest.own_files().all(|artefact| is_long(out, artefact))
         && manifest.firmware.iter().all(|artefact| is_long(&firmware, artefact))
         && [FILES_FILE, SBOM_FILE, SUMS_FILE].iter().all(|file| out.join(file).is_file())
 }
@@ -180,6 +178,7 @@ mod tests {
             initramfs: artefact.clone(),
             system: artefact,
             verity: None,
+            one_file: None,
             lab_uboot: None,
             firmware: Vec::new(),
             packages: Vec::new(),

@@ -1,12 +1,15 @@
 //! The packages of a lock, unpacked in memory, sorted by what they are for. Fetches nothing.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
+use crate::build::PACKED;
 use crate::download::Downloads;
 use crate::lock::{Lock, Part, Pinned};
 use crate::progress::Progress;
+use crate::recall::{recall, remember};
 use crate::tree::Tree;
 use crate::{crew, deb, firmware, modules, rules};
 
@@ -56,6 +59,11 @@ pub(crate) fn unpack(lock: &Lock, downloads: &Downloads, progress: &mut dyn Prog
     Ok(pantry)
 }
 
+/// Where the files of a package lie that were unpacked before, if it is one whose files are kept.
+pub(crate) fn remembered(package: &Pinned, downloads: &Downloads) -> PathBuf {
+    downloads.named(PACKED).join(format!("{}.tar", package.sha256))
+}
+
 fn unpack_one(package: &Pinned, downloads: &Downloads) -> Result<Tree> {
     let content = downloads.read(&format!("{} {}", package.name, package.version), package.sha256)?;
     let keep = |path: &str| match package.part {
@@ -66,5 +74,16 @@ fn unpack_one(package: &Pinned, downloads: &Downloads) -> Result<Tree> {
         Part::Kernel => modules::is_wanted(path) || firmware::is_device_tree(path) || rules::is_notice(path),
         Part::Card => false,
     };
-    deb::unpack(&package.name, &content, &keep).with_context(|| format!("unpacking {}", package.name))
+    let unpack =
+        || deb::unpack(&package.name, &content, &keep).with_context(|| format!("unpacking {}", package.name));
+    if package.part != Part::Kernel {
+        return unpack();
+    }
+    let remembered = remembered(package, downloads);
+    if let Some(tree) = recall(&remembered, &package.name, &content, &keep) {
+        return Ok(tree);
+    }
+    let tree = unpack()?;
+    remember(&remembered, &tree);
+    Ok(tree)
 }

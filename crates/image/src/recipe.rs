@@ -2,6 +2,7 @@
 //! where it is used.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use cluster::configuration::{Mistakes, Named, Reader, Table};
 
@@ -38,6 +39,37 @@ pub(crate) struct Recipe {
     pub firmware: Option<Firmware>,
     /// Container images that every node has from the start.
     pub containers: Vec<Container>,
+    /// In how many pieces nodes get it all.
+    pub form: Form,
+}
+
+/// In how many pieces nodes get an image.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Kernel and initramfs by the boot loader; init streams the system image onto the card.
+    #[default]
+    Parts,
+    /// The initramfs holds the system image.
+    Initramfs,
+    /// And the kernel comes in the same file.
+    OneFile,
+}
+
+/// The text was no form.
+#[derive(Debug, thiserror::Error)]
+#[error("no form of an image: write parts, initramfs or one-file")]
+pub(crate) struct InvalidForm;
+
+impl FromStr for Form {
+    type Err = InvalidForm;
+    fn from_str(text: &str) -> Result<Self, InvalidForm> {
+        match text {
+            "parts" => Ok(Self::Parts),
+            "initramfs" => Ok(Self::Initramfs),
+            "one-file" => Ok(Self::OneFile),
+            _ => Err(InvalidForm),
+        }
+    }
 }
 
 /// A Debian mirror.
@@ -96,6 +128,7 @@ const KEYS: &[&str] = &[
     "kernel",
     "firmware",
     "container",
+    "form",
 ];
 
 impl Recipe {
@@ -125,6 +158,7 @@ impl Recipe {
             ssh_keys: ssh_keys(&mut reader, &top),
             firmware: firmware(&mut reader, &top),
             containers: containers(&mut reader, &top),
+            form: reader.parsed(&top, "form").unwrap_or_default(),
         };
         let own = |name: &str| recipe.packages.iter().any(|named| named.name == name);
         if !recipe.ssh_keys.is_empty() && !own("dropbear-bin") {

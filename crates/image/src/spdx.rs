@@ -40,9 +40,14 @@ fn document(lock: &Lock, manifest: &Manifest, notices: &Notices) -> Value {
     let artefacts = [&manifest.kernel, &manifest.initramfs, &manifest.system];
     let mut packages = vec![image(manifest)];
     let mut relationships = vec![relationship("SPDXRef-DOCUMENT", "DESCRIBES", IMAGE)];
-    for artefact in artefacts.into_iter().chain(&manifest.lab_uboot).chain(&manifest.firmware) {
+    for artefact in manifest.own_files().chain(&manifest.firmware) {
         packages.push(output(artefact));
         relationships.push(relationship(IMAGE, "CONTAINS", &id("File", &artefact.file)));
+    }
+    for (file, part) in
+        manifest.one_file.iter().flat_map(|file| [(file, &manifest.kernel), (file, &manifest.initramfs)])
+    {
+        relationships.push(relationship(&id("File", &file.file), "CONTAINS", &id("File", &part.file)));
     }
     packages.push(programs());
     for file in artefacts.into_iter().skip(1) {
@@ -196,8 +201,7 @@ fn escaped(text: &str) -> String {
 /// The same for the same image: a UUID (RFC 9562, version 8) of the names and digests of all files that the document names.
 fn namespace(manifest: &Manifest) -> String {
     let mut hasher = Sha256::new();
-    let own = [&manifest.kernel, &manifest.initramfs, &manifest.system];
-    for artefact in own.into_iter().chain(&manifest.lab_uboot).chain(&manifest.firmware) {
+    for artefact in manifest.own_files().chain(&manifest.firmware) {
         hasher.update(artefact.file.as_bytes());
         hasher.update([0]);
         hasher.update(artefact.sha256.0);

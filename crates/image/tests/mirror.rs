@@ -103,6 +103,23 @@ fn a_file_damaged_in_the_cache_is_refused_by_name_and_set_aside() {
 }
 
 #[test]
+fn a_release_changed_in_the_cache_is_refused_by_name_and_set_aside() {
+    let mirror = Mirror::start();
+    mirror.build("");
+    let names = || fs::read_dir(mirror.path("cache")).unwrap().flatten().map(|entry| entry.path());
+    let kept = names().find(|path| path.to_string_lossy().contains("InRelease-")).unwrap();
+    let forged = fs::read_to_string(&kept).unwrap().replace("Codename: trixie", "Codename: trixi3");
+    fs::write(&kept, forged).unwrap();
+    let said = mirror.build("");
+    let release =
+        format!("refusing {}/dists/trixie/InRelease: its file in the cache was changed", mirror.url);
+    assert!(said.contains(&release) && said.contains("InRelease-") && said.contains(".refused"), "{said}");
+    assert!(!kept.exists() && mirror.requests("/debian/dists/trixie/InRelease").len() == 1);
+    assert!(mirror.build("").contains("no Debian package"), "the next one asks the mirror");
+    assert_eq!(mirror.requests("/debian/dists/trixie/InRelease").len(), 2);
+}
+
+#[test]
 fn a_forged_list_is_refused_by_name() {
     let mirror = Mirror::start();
     mirror.change("/debian/dists/trixie/main/binary-arm64/Packages.xz", |content| content[9] ^= 1);

@@ -67,13 +67,13 @@ pub(crate) fn run(boot: &mut Boot) -> Result<String> {
     boot.card = None;
     let reason = match boot.plan.root {
         RootPlace::Memory => "as the plan says".to_owned(),
-        RootPlace::Card | RootPlace::Auto => match take_card(boot.plan.root) {
+        place @ (RootPlace::Card | RootPlace::Copied | RootPlace::Auto) => match take_card(place) {
             Ok((card, detail)) => {
                 boot.card = Some(card);
                 return Ok(detail);
             }
-            Err(error) if boot.plan.root == RootPlace::Card => return Err(error),
-            Err(error) => format!("{error:#}"),
+            Err(error) if place == RootPlace::Auto => format!("{error:#}"),
+            Err(error) => return Err(error),
         },
     };
     memory::check(memory::total_bytes()?, boot.plan.system_bytes).with_context(|| reason.clone())?;

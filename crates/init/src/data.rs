@@ -20,7 +20,7 @@ use cluster::life::{KEPT_FILE, STAMP_FILE, STAMP_LIMIT};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::boot::Boot;
-use crate::memory;
+use crate::{memory, root};
 
 /// The name under which this program runs another one inside the system image.
 pub(crate) const INSIDE: &str = "inside";
@@ -62,7 +62,8 @@ pub(crate) fn run(boot: &mut Boot) -> Result<String> {
         mount_data(&data, Path::new(DATA), ONE_BOOT_OPTIONS)?;
         return Ok(String::new());
     };
-    let Err(doubt) = keep(&data, Path::new(DATA), &stamp) else {
+    let kept = keep(&data, Path::new(DATA), &stamp, root::folder(boot.plan.root));
+    let Err(doubt) = kept else {
         leave_word()?;
         return Ok("kept: image and user data are those it was made for".to_owned());
     };
@@ -71,16 +72,16 @@ pub(crate) fn run(boot: &mut Boot) -> Result<String> {
     Ok(format!("made anew: {doubt:#}"))
 }
 
-/// Mounts the data that are there, if they are sound and of the life that the stamp says.
+/// Mounts the data that are there, if they are sound, of the life that the stamp says, and hold a root of that kind.
 ///
 /// # Errors
 /// Why they are not to be kept. Nothing is mounted then.
-fn keep(device: &Path, folder: &Path, stamp: &str) -> Result<()> {
+fn keep(device: &Path, folder: &Path, stamp: &str, root: &str) -> Result<()> {
     let file = File::open(device).context("opening the data partition")?;
     ext4::check(&file)?;
     drop(file);
     mount_data(device, folder, KEPT_OPTIONS)?;
-    let same = has_stamp(folder, stamp);
+    let same = has_stamp(folder, stamp).and_then(|()| has_root(folder, root));
     if same.is_err() {
         umount2(folder, MntFlags::MNT_DETACH).context("letting go of the data partition")?;
     }
@@ -95,6 +96,12 @@ fn has_stamp(folder: &Path, wanted: &str) -> Result<()> {
     let mut found = Vec::new();
     file.take(STAMP_LIMIT).read_to_end(&mut found).context("reading what it was made for")?;
     ensure!(found == wanted.as_bytes(), "the image, the user data or the life it was made for is another");
+    Ok(())
+}
+
+/// Whether the root lies where it is wanted: in a root of another kind the user data did not run.
+fn has_root(folder: &Path, root: &str) -> Result<()> {
+    ensure!(folder.join(root).is_dir(), "its root was to lie elsewhere");
     Ok(())
 }
 

@@ -78,6 +78,18 @@ pub(crate) fn as_device(file: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// Gives the memory back that an image took; nobody must have it mounted any more.
+///
+/// # Errors
+/// The kernel does not let go of it.
+pub(crate) fn free(device: &Path) -> Result<()> {
+    let file = File::open(device).with_context(|| format!("opening {}", device.display()))?;
+    sys::clear_loop_device(&file).with_context(|| format!("taking the image off {}", device.display()))?;
+    // Where the image came with the initramfs, nothing is mounted there, and the file goes with all others.
+    let _ = umount2(FOLDER, MntFlags::MNT_DETACH);
+    Ok(())
+}
+
 /// Mounts room for the data.
 ///
 /// # Errors

@@ -1,4 +1,6 @@
-//! The phase `root`: the root out of the image and a writable layer, and the step into it.
+//! The phase `root`: the root out of the image and a writable layer, or copied out of it; and the step into it.
+
+mod copy;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -8,10 +10,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use nix::mount::{MsFlags, mount};
+use cluster::plan::RootPlace;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::boot::Boot;
 use crate::data::{DATA, SYSTEM};
+use crate::memory;
 
 /// Where the new root is put together.
 const NEW_ROOT: &str = "/newroot";
@@ -22,8 +26,12 @@ const EVENTS_FILE: &str = "/run/fledermaus/events.jsonl";
 /// How long the last reports may hold up the step into the system.
 const LAST_REPORTS_LIMIT: Duration = Duration::from_millis(150);
 
-/// Folders on the data partition: for the writable layer, and those that cannot lie on an overlay.
-const DATA_FOLDERS: [&str; 4] = ["root/upper", "root/work", "docker", "containerd"];
+/// Folders on the data partition: the writable layer, what the kernel keeps beside it, and a root that was copied.
+const UPPER: &str = "root/upper";
+const WORK: &str = "root/work";
+const COPY: &str = "root/copy";
+/// Where a copy is until it is whole.
+const DRAFT: &str = "root/copy.new";
 /// Folder of the data partition, where it is seen in the new root.
 const BINDS: [(&str, &str); 2] = [("docker", "/var/lib/docker"), ("containerd", "/var/lib/containerd")];
 /// File systems that go along, `/dev` last: it holds the console.
@@ -34,13 +42,11 @@ const MOVES: [&str; 4] = ["/proc", "/sys", "/run", "/dev"];
 /// # Errors
 /// A mount or a file that the system needs cannot be made.
 pub(crate) fn assemble(boot: &mut Boot) -> Result<String> {
-    for folder in DATA_FOLDERS {
-        fs::create_dir_all(Path::new(DATA).join(folder)).with_context(|| format!("making {folder}"))?;
-    }
     fs::create_dir_all(NEW_ROOT)?;
-    let layers = format!("lowerdir={SYSTEM},upperdir={DATA}/root/upper,workdir={DATA}/root/work");
-    mount(Some("overlay"), NEW_ROOT, Some("overlay"), MsFlags::MS_NOATIME, Some(layers.as_str()))
-        .context("laying the writable layer over the image")?;
+    let detail = match boot.plan.root {
+        RootPlace::Copied => copy_root(boot)?,
+        RootPlace::Auto | RootPlace::Card | RootPlace::Memory => lay_root()?,
+    };
     let data = in_new_root("/data");
     fs::create_dir_all(&data)?;
     move_mount(DATA, &data)?;
@@ -48,11 +54,48 @@ pub(crate) fn assemble(boot: &mut Boot) -> Result<String> {
         let target = in_new_root(target);
         fs::create_dir_all(&target)?;
         let source = format!("{data}/{folder}");
+        fs::create_dir_all(&source).with_context(|| format!("making {folder}"))?;
         mount(Some(source.as_str()), target.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .with_context(|| format!("binding {target}"))?;
     }
     write_settings(boot)?;
+    Ok(detail)
+}
+
+/// Where on the data partition a root of this kind lies.
+pub(crate) fn folder(place: RootPlace) -> &'static str {
+    if place == RootPlace::Copied { COPY } else { UPPER }
+}
+
+/// The image, and a writable layer over it.
+fn lay_root() -> Result<String> {
+    for folder in [UPPER, WORK] {
+        fs::create_dir_all(Path::new(DATA).join(folder)).with_context(|| format!("making {folder}"))?;
+    }
+    let layers = format!("lowerdir={SYSTEM},upperdir={DATA}/{UPPER},workdir={DATA}/{WORK}");
+    mount(Some("overlay"), NEW_ROOT, Some("overlay"), MsFlags::MS_NOATIME, Some(layers.as_str()))
+        .context("laying the writable layer over the image")?;
     Ok(String::new())
+}
+
+/// All files of the image, copied onto the card, unless they lie there from an earlier boot of this life. The image is not needed
+/// any more then.
+fn copy_root(boot: &Boot) -> Result<String> {
+    let root = Path::new(DATA).join(COPY);
+    let mut detail = String::new();
+    if !root.is_dir() {
+        let draft = Path::new(DATA).join(DRAFT);
+        let bytes = copy::tree(Path::new(SYSTEM), &draft)?;
+        // A power cut must not leave a stamp on the card, and behind it a root with holes.
+        nix::unistd::syncfs(&fs::File::open(DATA)?).context("writing the root out")?;
+        fs::rename(&draft, &root).context("naming the copied root")?;
+        detail = format!("{} MiB copied onto the card", bytes >> 20);
+    }
+    mount(Some(&root), NEW_ROOT, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .context("mounting the copied root")?;
+    umount2(SYSTEM, MntFlags::empty()).context("letting go of the image")?;
+    memory::free(boot.system.as_deref().context("the image has no device")?)?;
+    Ok(detail)
 }
 
 /// The files that only the plan knows.

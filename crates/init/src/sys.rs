@@ -8,6 +8,7 @@ nix::ioctl_none!(blkrrpart, 0x12, 95);
 nix::ioctl_readwrite!(wdioc_settimeout, b'W', 6, i32);
 nix::ioctl_none_bad!(loop_get_free, 0x4c82);
 nix::ioctl_write_int_bad!(loop_set_fd, 0x4c00);
+nix::ioctl_none_bad!(loop_clear, 0x4c01);
 // Their numbers hold the size of a request's head, not of the whole (linux/dm-ioctl.h).
 nix::ioctl_readwrite_bad!(dm_create, nix::request_code_readwrite!(0xfd, 3, 312), u8);
 nix::ioctl_readwrite_bad!(dm_remove, nix::request_code_readwrite!(0xfd, 4, 312), u8);
@@ -91,5 +92,15 @@ pub(crate) fn free_loop_device(control: &File) -> nix::Result<i32> {
 pub(crate) fn lend_to_loop_device(device: &File, file: &File) -> nix::Result<()> {
     // SAFETY: the argument is a number, a descriptor that is open for the whole call.
     unsafe { loop_set_fd(device.as_raw_fd(), file.as_raw_fd()) }?;
+    Ok(())
+}
+
+/// Takes the file off a loop device (`LOOP_CLR_FD` of linux/loop.h).
+///
+/// # Errors
+/// What the kernel says; `ENXIO` if it has none.
+pub(crate) fn clear_loop_device(device: &File) -> nix::Result<()> {
+    // SAFETY: the ioctl takes no argument; the descriptor is open for the whole call.
+    unsafe { loop_clear(device.as_raw_fd()) }?;
     Ok(())
 }

@@ -6,6 +6,9 @@
 //!         └──────► void the trailer ──► stream from the head ──► check ──► hash tree, trailer
 //! ```
 //!
+//! An initramfs that holds the image takes the head's place. Without a card, or for a root that is copied out of it, the image
+//! lies in memory.
+//!
 //! Where the plan knows the root of the image's hash tree, dm-verity checks each block again when it is read. The check of
 //! the whole slot at each boot stays nevertheless: it costs one reading, and whatever dm-verity restarted the node for, in
 //! the image or in the tree, is found by it and replaced.
@@ -14,6 +17,7 @@ mod check;
 mod download;
 mod mapper;
 mod pipe;
+mod source;
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -22,6 +26,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use cluster::Phase;
+use cluster::plan::RootPlace;
 use cluster::slot::{self, TRAILER_BYTES, Trailer};
 use cluster::verity::BLOCK_BYTES;
 
@@ -29,7 +34,7 @@ use crate::boot::Boot;
 use crate::memory;
 use crate::timeline::Timeline;
 use check::{Check, Wanted};
-use download::Download;
+use source::{Source, in_initramfs};
 
 /// How often progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(400);
@@ -61,7 +66,8 @@ impl Progress {
 pub(crate) fn run(boot: &mut Boot) -> Result<String> {
     let plan = &boot.plan;
     let wanted = Wanted { image: plan.system, bytes: plan.system_bytes, root: plan.verity };
-    let Some(card) = &boot.card else { return fetch_to_memory(boot, &wanted) };
+    let card = boot.card.as_ref().filter(|_| plan.root != RootPlace::Copied);
+    let Some(card) = card else { return lay_in_memory(boot, &wanted) };
     let device = card.system.clone();
     let trailer_at = card.system_bytes - TRAILER_BYTES;
     let needed = wanted.bytes.checked_add(wanted.tree_bytes());
@@ -86,8 +92,15 @@ pub(crate) fn run(boot: &mut Boot) -> Result<String> {
     Ok(detail)
 }
 
-/// Streams the image into memory; what lies there needs no further check.
-fn fetch_to_memory(boot: &mut Boot, wanted: &Wanted) -> Result<String> {
+/// Brings the image into memory, unless it came with the initramfs; what lies there needs no further check.
+fn lay_in_memory(boot: &mut Boot, wanted: &Wanted) -> Result<String> {
+    let mut source = Source::of(boot, wanted);
+    let mut progress = Progress::new(&boot.timeline, wanted.bytes);
+    if let Source::Initramfs(_) = source {
+        take(&mut source, &mut progress, wanted, |_, _| Ok(()))?;
+        boot.system = Some(memory::as_device(&in_initramfs())?);
+        return Ok("it came with the initramfs".to_owned());
+    }
     let path = memory::image_file(wanted.bytes)?;
     let file = File::options()
         .read(true)
@@ -95,10 +108,8 @@ fn fetch_to_memory(boot: &mut Boot, wanted: &Wanted) -> Result<String> {
         .create_new(true)
         .open(&path)
         .context("making the image's file")?;
-    let mut progress = Progress::new(&boot.timeline, wanted.bytes);
     let began = Instant::now();
-    let download = Download::new(boot.head(), boot.plan.system_path(), wanted.bytes);
-    fetch(&file, &mut progress, download, wanted)?;
+    fetch(&file, &mut progress, source, wanted)?;
     boot.system = Some(memory::as_device(&path)?);
     Ok(format!("{} into memory", rate(wanted.bytes, began)))
 }
@@ -126,8 +137,8 @@ fn renew(boot: &Boot, slot: &File, wanted: &Wanted, trailer_at: u64) -> Result<S
     write_block(slot, trailer_at, &slot::void()).context("voiding the slot")?;
     let began = Instant::now();
     let mut progress = Progress::new(&boot.timeline, wanted.bytes);
-    let download = Download::new(boot.head(), boot.plan.system_path(), wanted.bytes);
-    let tree = fetch(slot, &mut progress, download, wanted)?;
+    let source = Source::of(boot, wanted);
+    let tree = fetch(slot, &mut progress, source, wanted)?;
     write_at(slot, wanted.bytes, &tree).context("writing the hash tree")?;
     slot.sync_all().context("writing the image out")?;
     write_block(slot, trailer_at, &trailer_of(wanted).block()).context("marking the slot as good")?;
@@ -136,7 +147,7 @@ fn renew(boot: &Boot, slot: &File, wanted: &Wanted, trailer_at: u64) -> Result<S
 
 fn rate(bytes: u64, began: Instant) -> String {
     let mebibytes = bytes as f32 / 1_048_576.0;
-    format!("{mebibytes:.1} MiB fetched, {:.1} MiB/s", mebibytes / began.elapsed().as_secs_f32().max(0.001))
+    format!("{mebibytes:.1} MiB, {:.1} MiB/s", mebibytes / began.elapsed().as_secs_f32().max(0.001))
 }
 
 fn trailer_of(wanted: &Wanted) -> Trailer {
@@ -208,16 +219,27 @@ fn check_slot(slot: &File, progress: &mut Progress, wanted: &Wanted) -> Result<(
 }
 
 /// Streams the image onto the slot and returns its hash tree.
-fn fetch(slot: &File, progress: &mut Progress, mut download: Download, wanted: &Wanted) -> Result<Vec<u8>> {
+fn fetch(slot: &File, progress: &mut Progress, mut source: Source, wanted: &Wanted) -> Result<Vec<u8>> {
+    let empty =
+        |block: &pipe::Block, at: u64| slot.write_all_at(block.padded(), at).context("writing the image");
+    take(&mut source, progress, wanted, empty)
+}
+
+/// Takes an image from where it comes to where it goes, and returns its hash tree.
+fn take(
+    source: &mut Source,
+    progress: &mut Progress,
+    wanted: &Wanted,
+    empty: impl FnMut(&pipe::Block, u64) -> Result<()> + Send,
+) -> Result<Vec<u8>> {
     let fill = |block: &mut pipe::Block, at: u64| {
         let room = block.room().len().min(usize::try_from(wanted.bytes - at)?);
-        download.fill(&mut block.room()[..room], |done| progress.at(done))?;
+        source.fill(&mut block.room()[..room], |done| progress.at(done))?;
         block.filled(room);
         Ok(())
     };
-    let empty =
-        |block: &pipe::Block, at: u64| slot.write_all_at(block.padded(), at).context("writing the image");
-    pipe::run(wanted.bytes, Check::of(wanted), fill, empty)?.end(wanted)
+    let tree = pipe::run(wanted.bytes, Check::of(wanted), fill, empty).and_then(|check| check.end(wanted));
+    tree.inspect_err(|_| source.distrust())
 }
 
 #[cfg(test)]

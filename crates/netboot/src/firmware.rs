@@ -95,7 +95,8 @@ pub fn asked(path: &str) -> Option<Asked> {
             let file = match pxelinux::wanted(&parts[1..].join("/"))? {
                 Wanted::Kernel(digits) => File::Kernel(digits),
                 Wanted::Initramfs(digits) => File::Initramfs(digits),
-                Wanted::Plan(_) => return None,
+                // Firmware starts a kernel, and no file of U-Boot's.
+                Wanted::Plan(_) | Wanted::OneFile(_) => return None,
             };
             Some(Asked { prefix: prefix_of(prefix)?, file })
         }

@@ -48,6 +48,8 @@ pub enum Wanted {
     Kernel(String),
     /// The initramfs of the image whose digest begins so (16 lower-case hex digits).
     Initramfs(String),
+    /// Kernel and initramfs in one file, of the image whose digest begins so (16 lower-case hex digits).
+    OneFile(String),
 }
 
 /// TFTP path of the kernel of the image whose system image has this digest.
@@ -60,11 +62,17 @@ pub fn initramfs_path(system: &Digest) -> String {
     image_path(system, "initramfs")
 }
 
+/// TFTP path of kernel and initramfs in one file, of the image whose system image has this digest.
+pub fn one_file_path(system: &Digest) -> String {
+    image_path(system, "one-file.itb")
+}
+
 fn image_path(system: &Digest, file: &str) -> String {
     format!("image/{}/{file}", &system.to_string()[..IMAGE_DIGITS])
 }
 
-/// The boot configuration for one node.
+/// The boot configuration for one node. A U-Boot that cannot start the one file (Debian's for the Pi, 2025.01, knows no
+/// FIT) goes on to the other label by itself (`boot_unattempted_labels` there).
 ///
 /// # Errors
 /// Where a value holds what U-Boot would expand (`$`), take as the end of the line, or cut.
@@ -72,9 +80,17 @@ pub fn render(plan: &BootPlan) -> Result<String, Unwritable> {
     check_path("kernel path", &plan.kernel)?;
     check_path("initramfs path", &plan.initramfs)?;
     let command_line = command_line(plan)?;
-    let mut text = String::from("# fledermaus\ndefault fledermaus\ntimeout 1\n\nlabel fledermaus\n");
-    for (key, value) in [("kernel", &plan.kernel), ("initrd", &plan.initramfs), ("append", &command_line)] {
-        writeln!(text, "  {key} {value}").expect("a String takes everything");
+    let mut labels = Vec::new();
+    if let Some(path) = &plan.one_file {
+        check_path("one file's path", path)?;
+        // The same name twice is fetched once (`label_boot` in boot/pxe_utils.c).
+        labels.push(("one-file", path, path));
+    }
+    labels.push(("fledermaus", &plan.kernel, &plan.initramfs));
+    let mut text = format!("# fledermaus\ndefault {}\ntimeout 1\n", labels[0].0);
+    for (label, kernel, initramfs) in labels {
+        write!(text, "\nlabel {label}\n  kernel {kernel}\n  initrd {initramfs}\n  append {command_line}\n")
+            .expect("a String takes everything");
     }
     Ok(text)
 }
@@ -97,6 +113,7 @@ pub fn wanted(path: &str) -> Option<Wanted> {
         ["image", digits, file] if is_image(digits) => match file {
             "kernel" => Some(Wanted::Kernel(digits.to_owned())),
             "initramfs" => Some(Wanted::Initramfs(digits.to_owned())),
+            "one-file.itb" => Some(Wanted::OneFile(digits.to_owned())),
             _ => None,
         },
         _ => None,
@@ -148,6 +165,7 @@ pub(crate) mod tests {
         BootPlan {
             kernel: kernel_path(&system),
             initramfs: initramfs_path(&system),
+            one_file: None,
             kernel_parameters: "console=ttyAMA0".to_owned(),
             node: NodePlan {
                 name: "node1".parse().expect("a name"),
@@ -175,7 +193,16 @@ pub(crate) mod tests {
         assert!(text.contains("\n  append console=ttyAMA0 ip=10.78.0.11::"), "{text}");
         let digits = "0707070707070707".to_owned();
         assert_eq!(wanted(&plan().kernel), Some(Wanted::Kernel(digits.clone())));
-        assert_eq!(wanted(&plan().initramfs), Some(Wanted::Initramfs(digits)));
+        assert_eq!(wanted(&plan().initramfs), Some(Wanted::Initramfs(digits.clone())));
+        let one = one_file_path(&Digest([7; 32]));
+        let both = render(&BootPlan { one_file: Some(one.clone()), ..plan() }).expect("clean");
+        let labels: Vec<&str> = both.split("\nlabel ").collect();
+        assert!(labels[0].contains("default one-file\n"), "{both}");
+        assert!(
+            labels[1].starts_with(&format!("one-file\n  kernel {one}\n  initrd {one}\n  append console="))
+        );
+        assert!(text.ends_with(&format!("\nlabel {}", labels[2])), "the other stays as it is: {both}");
+        assert_eq!(wanted(&one), Some(Wanted::OneFile(digits)));
     }
 
     #[test]

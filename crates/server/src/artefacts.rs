@@ -34,6 +34,8 @@ pub(crate) struct Image {
     pub(crate) kernel_version: String,
     pub(crate) kernel: Arc<[u8]>,
     pub(crate) initramfs: Arc<[u8]>,
+    /// Both in one file, if the recipe wants that: what U-Boot is given instead.
+    pub(crate) one_file: Option<Arc<[u8]>>,
     /// What boards without a card fetch.
     pub(crate) firmware: Arc<Firmware>,
     /// The system image. It stays open: an image that is composed anew into the same directory is another file,
@@ -59,6 +61,7 @@ impl Image {
             serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
         let kernel = load(directory, &manifest.kernel)?;
         let initramfs = load(directory, &manifest.initramfs)?;
+        let one_file = manifest.one_file.as_ref().map(|file| load(directory, file)).transpose()?;
         let firmware = Arc::new(Firmware::open(directory, &manifest)?);
         let system = Arc::new(open_verified(directory, &manifest.system)?);
         let (system_sha256, system_bytes) = (manifest.system.sha256, manifest.system.bytes);
@@ -70,6 +73,7 @@ impl Image {
             kernel_version,
             kernel,
             initramfs,
+            one_file,
             firmware,
             system,
             system_sha256,
@@ -89,6 +93,7 @@ impl Image {
             kernel_version: "6.12".to_owned(),
             kernel: Arc::from(*b"kernel"),
             initramfs: Arc::from(*b"initramfs"),
+            one_file: None,
             firmware: Arc::default(),
             system: Arc::new(File::open("/dev/null").expect("it is there")),
             system_sha256: Digest([number; 32]),
@@ -113,6 +118,7 @@ impl Image {
             initramfs: write("initramfs"),
             system: write("system.squashfs"),
             verity: None,
+            one_file: None,
             lab_uboot: None,
             firmware: Vec::new(),
             packages: Vec::new(),

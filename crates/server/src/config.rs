@@ -322,7 +322,7 @@ mod tests {
             "cluster.toml:10: `role`: `boss`",
             "cluster.toml:13: `mac`",
             "cluster.toml:14: `user_data`",
-            "cluster.toml:16: `root`: no place for a root: write auto, card or ram",
+            "cluster.toml:16: `root`: no place for a root: write auto, card, ram or copy",
             "cluster.toml:15: `wipe`: no policy: write always or on-change",
         ] {
             assert!(mistakes.contains(part), "{part} in:\n{mistakes}");

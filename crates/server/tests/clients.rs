@@ -18,6 +18,11 @@ mod proxy;
 #[path = "clients/relay.rs"]
 mod relay;
 mod room;
+/// The S3 server that the store's own tests have.
+#[path = "../../depot/src/tests/server.rs"]
+mod s3;
+#[path = "clients/store.rs"]
+mod store;
 #[path = "clients/tftp.rs"]
 mod tftp;
 #[path = "clients/uefi.rs"]

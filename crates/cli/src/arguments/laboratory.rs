@@ -134,7 +134,7 @@ pub(crate) struct LabNodes {
     /// How many of them are managers of the swarm: an odd number
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=7))]
     pub(crate) managers: u8,
-    /// Where roots and data of the nodes lie: auto, card or ram
+    /// Where roots and data of the nodes lie: auto, card, ram or copy
     #[arg(long, value_name = "PLACE", default_value_t)]
     pub(crate) root: RootPlace,
     /// When the nodes' data is wiped: always or on-change

@@ -50,9 +50,7 @@ pub(super) fn images(images: &[Image]) -> Table {
 /// The files that an image consists of.
 pub(super) fn outputs(manifest: &Manifest) -> Table {
     let mut table = table(&["FILE", "SIZE", "SHA-256"]);
-    let own =
-        [&manifest.kernel, &manifest.initramfs, &manifest.system].into_iter().chain(&manifest.lab_uboot);
-    for artefact in own {
+    for artefact in manifest.own_files() {
         let digest = artefact.sha256.to_string()[..16].to_owned();
         table.add_row([Cell::new(&artefact.file), number(megabytes(artefact.bytes)), Cell::new(digest)]);
     }

@@ -16,6 +16,8 @@ pub enum RootPlace {
     Card,
     /// In memory; a card is not touched.
     Memory,
+    /// On the card, as files that were copied out of the image: a root that can be written all over, without layers.
+    Copied,
 }
 
 impl RootPlace {
@@ -25,13 +27,14 @@ impl RootPlace {
             Self::Auto => "auto",
             Self::Card => "card",
             Self::Memory => "ram",
+            Self::Copied => "copy",
         }
     }
 }
 
 /// The text was no place for a root.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("no place for a root: write auto, card or ram")]
+#[error("no place for a root: write auto, card, ram or copy")]
 pub struct InvalidRootPlace;
 
 impl fmt::Display for RootPlace {
@@ -43,7 +46,7 @@ impl fmt::Display for RootPlace {
 impl FromStr for RootPlace {
     type Err = InvalidRootPlace;
     fn from_str(text: &str) -> Result<Self, InvalidRootPlace> {
-        let places = [Self::Auto, Self::Card, Self::Memory];
+        let places = [Self::Auto, Self::Card, Self::Memory, Self::Copied];
         places.into_iter().find(|place| place.word() == text).ok_or(InvalidRootPlace)
     }
 }

@@ -44,6 +44,19 @@ pub(super) fn configuration() -> String {
     text + "[pi5]\nkernel=none\n"
 }
 
+/// Where U-Boot puts what it fetches. Debian's for the Pi (2025.01) unpacks no kernel unless it is told where, and has its ramdisk
+/// at 39 MiB, where the end of our unpacked kernel lies. From below: the kernel as it came and then unpacked, or kernel and
+/// initramfs in one file, 126 MiB; at 128 MiB QEMU's device tree (the firmware's lies higher than all this); the unpacked kernel
+/// on its way, 64 MiB; the boot plan; the initramfs, which has the rest: some 200 MiB on a board with 512, of which the
+/// graphics processor has 64.
+const MEMORY: [(&str, &str); 5] = [
+    ("kernel_addr_r", "0x00200000"),
+    ("kernel_comp_addr_r", "0x0a000000"),
+    ("kernel_comp_size", "0x04000000"),
+    ("pxefile_addr_r", "0x0e000000"),
+    ("ramdisk_addr_r", "0x0e100000"),
+];
+
 /// What U-Boot does when it is powered on: it asks the network until it boots, and says what it waits for.
 ///
 /// It asks for an address itself, because `dhcp` would otherwise fetch the offered file at once; a failed attempt ends
@@ -57,6 +70,7 @@ pub(super) fn commands(server: Option<Ipv4Addr>) -> String {
     };
     let attempts: Vec<String> = (1..=ATTEMPTS).map(|attempt| attempt.to_string()).collect();
     let attempts = attempts.join(" ");
+    let memory: String = MEMORY.iter().map(|(name, place)| format!("setenv {name} {place}\n")).collect();
     format!(
         "\
 setenv stdout serial,vidconsole
@@ -66,6 +80,7 @@ setenv netretry no
 setenv tftptimeout 1000
 setenv tftpblocksize 1468
 setenv tftpwindowsize 16
+{memory}\
 while true; do
 for attempt in {attempts}; do
 echo \"fledermaus: waiting for an address by DHCP, attempt $attempt\"

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Container, Recipe};
+use super::{Container, Form, Recipe};
 
 fn parse(text: &str) -> Result<Recipe, String> {
     Recipe::parse(Path::new("dir/image.toml"), text).map_err(|mistakes| mistakes.to_string())
@@ -72,6 +72,16 @@ fn firmware_is_asked_for_by_its_package_and_has_a_component() {
     assert_eq!((&*firmware.package.name, &*firmware.component), ("raspi-firmware", "non-free-firmware"));
     let said = parse("[firmware]").expect_err("a mistake");
     assert!(said.contains("image.toml:1: ") && said.contains("raspi-firmware"), "{said}");
+}
+
+#[test]
+fn an_image_comes_in_parts_unless_another_form_is_asked_for() {
+    let form = |text: &str| parse(text).map(|recipe| recipe.form);
+    assert_eq!(form(""), Ok(Form::Parts));
+    assert_eq!(form("form = \"initramfs\""), Ok(Form::Initramfs));
+    assert_eq!(form("form = \"one-file\""), Ok(Form::OneFile));
+    let said = form("form = \"tape\"").expect_err("a mistake");
+    assert!(said.contains("image.toml:1: ") && said.contains("parts, initramfs or one-file"), "{said}");
 }
 
 #[test]

@@ -76,9 +76,7 @@ pub(super) fn expected(image: &Image) -> Result<BTreeMap<String, Digest>> {
         expected.insert(file.to_owned(), sha256);
     }
     let manifest = &image.manifest;
-    for artefact in
-        [&manifest.kernel, &manifest.initramfs, &manifest.system].into_iter().chain(&manifest.lab_uboot)
-    {
+    for artefact in manifest.own_files() {
         expected.insert(artefact.file.clone(), artefact.sha256);
     }
     for artefact in &manifest.firmware {

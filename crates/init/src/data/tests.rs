@@ -4,6 +4,7 @@
 use super::*;
 use cluster::Digest;
 use cluster::life::{Life, LifeNumber};
+use cluster::plan::RootPlace;
 use std::path::PathBuf;
 
 const IMAGE: Digest = Digest([3; 32]);
@@ -67,6 +68,15 @@ fn only_the_whole_stamp_of_this_life_keeps_data() {
     has_stamp(folder.path(), &stamp()).unwrap();
 }
 
+#[test]
+fn data_with_a_root_of_another_kind_is_not_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let [layered, copied] = [RootPlace::Card, RootPlace::Copied].map(root::folder);
+    fs::create_dir_all(folder.path().join(layered)).unwrap();
+    has_root(folder.path(), layered).unwrap();
+    assert!(has_root(folder.path(), copied).unwrap_err().to_string().contains("elsewhere"));
+}
+
 /// A loop device; needs root.
 struct Loop(String);
 
@@ -87,6 +97,8 @@ impl Drop for Loop {
 #[test]
 fn a_mounted_file_system_is_kept_with_its_files_or_let_go() {
     let folder = tempfile::tempdir().unwrap();
+    let root = root::folder(RootPlace::Card);
+    fs::create_dir_all(folder.path().join("content").join(root)).unwrap();
     let device = file_system(folder.path(), &[(STAMP_FILE, &stamp()), ("mine", "hello")]);
     let Some(looped) = Loop::of(&device) else { return };
     let (device, place) = (Path::new(&looped.0), folder.path().join("place"));
@@ -94,9 +106,9 @@ fn a_mounted_file_system_is_kept_with_its_files_or_let_go() {
     let Ok(()) = mount_data(device, &place, KEPT_OPTIONS) else { return };
     umount2(&place, MntFlags::MNT_DETACH).unwrap();
 
-    assert!(keep(device, &place, "another stamp").is_err());
+    assert!(keep(device, &place, "another stamp", root).is_err());
     assert!(!place.join("mine").exists(), "it was let go");
-    keep(device, &place, &stamp()).unwrap();
+    keep(device, &place, &stamp(), root).unwrap();
     assert_eq!(fs::read_to_string(place.join("mine")).unwrap(), "hello");
     // As after a power cut: the journal is not empty when it is mounted again.
     fs::write(place.join("more"), "written").unwrap();
@@ -105,7 +117,7 @@ fn a_mounted_file_system_is_kept_with_its_files_or_let_go() {
     fs::copy(folder.path().join("data"), &copy).unwrap();
     umount2(&place, MntFlags::MNT_DETACH).unwrap();
     let cut = Loop::of(&copy).unwrap();
-    keep(Path::new(&cut.0), &place, &stamp()).unwrap();
+    keep(Path::new(&cut.0), &place, &stamp(), root).unwrap();
     assert_eq!(fs::read_to_string(place.join("more")).unwrap(), "written");
     umount2(&place, MntFlags::MNT_DETACH).unwrap();
 }

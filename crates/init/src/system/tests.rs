@@ -1,6 +1,7 @@
 //! The way of an image from a head that breaks connections to a slot.
 #![allow(clippy::unwrap_used)]
 
+use super::download::Download;
 use super::*;
 use crate::head::Head;
 use cluster::Digest;
@@ -44,6 +45,10 @@ fn plan(head: &str) -> NodePlan {
     NodePlan::parse(&line).unwrap()
 }
 
+fn from_head(head: Head, path: String, total: u64) -> Source {
+    Source::Head(Download::new(head, path, total))
+}
+
 fn progress() -> Progress {
     Progress::new(&Timeline::new(), 1)
 }
@@ -62,7 +67,7 @@ fn an_image_arrives_whole_over_broken_connections() {
     let head = crooked_head(content.clone(), 700_000);
     let slot = tempfile::tempfile().unwrap();
     let total = content.len() as u64;
-    let download = Download::new(head, "/system/x".to_owned(), total);
+    let download = from_head(head, "/system/x".to_owned(), total);
     let wanted = Wanted { image: Digest(Sha256::digest(&content).into()), bytes: total, root: None };
     assert!(fetch(&slot, &mut progress(), download, &wanted).unwrap().is_empty());
     check_slot(&slot, &mut progress(), &wanted).unwrap();
@@ -86,7 +91,7 @@ fn a_flipped_bit_anywhere_in_image_or_tree_is_found() {
     let (content, wanted) = image_with_root(700);
     let slot = tempfile::tempfile().unwrap();
     let head = crooked_head(content.clone(), 900_000);
-    let download = Download::new(head, "/system/x".to_owned(), wanted.bytes);
+    let download = from_head(head, "/system/x".to_owned(), wanted.bytes);
     let tree = fetch(&slot, &mut progress(), download, &wanted).unwrap();
     assert_eq!(tree.len() as u64, wanted.tree_bytes());
     write_at(&slot, wanted.bytes, &tree).unwrap();
@@ -108,16 +113,34 @@ fn another_image_than_the_plan_s_is_refused_by_its_root() {
     let (content, wanted) = image_with_root(3);
     let other = Wanted { root: Some(Digest([1; 32])), ..wanted };
     let slot = tempfile::tempfile().unwrap();
-    let download = Download::new(crooked_head(content, 100_000), "/system/x".to_owned(), other.bytes);
+    let download = from_head(crooked_head(content, 100_000), "/system/x".to_owned(), other.bytes);
     let error = fetch(&slot, &mut progress(), download, &other).unwrap_err();
     assert!(error.to_string().contains("does not verify"), "{error:#}");
+}
+
+#[test]
+fn an_image_out_of_the_initramfs_is_checked_too() {
+    let (content, wanted) = image_with_root(300);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let take = |content: &[u8]| {
+        std::fs::write(file.path(), content).unwrap();
+        let slot = tempfile::tempfile().unwrap();
+        let tree = fetch(&slot, &mut progress(), Source::Initramfs(file.reopen().unwrap()), &wanted)?;
+        write_at(&slot, wanted.bytes, &tree).unwrap();
+        check_slot(&slot, &mut progress(), &wanted)
+    };
+    take(&content).unwrap();
+    let mut other = content.clone();
+    other[777_777] ^= 1;
+    assert!(take(&other).unwrap_err().to_string().contains("does not verify"));
+    assert!(take(&content[1..]).unwrap_err().to_string().contains("in the initramfs"));
 }
 
 #[test]
 fn a_head_that_never_sends_a_byte_is_given_up() {
     let head = crooked_head(image(10_000), 0);
     let slot = tempfile::tempfile().unwrap();
-    let download = Download::new(head, "/x".to_owned(), 10_000);
+    let download = from_head(head, "/x".to_owned(), 10_000);
     let error = fetch(&slot, &mut progress(), download, &whole(10_000)).unwrap_err();
     assert!(format!("{error:#}").contains("giving up"), "{error:#}");
 }
@@ -126,7 +149,7 @@ fn a_head_that_never_sends_a_byte_is_given_up() {
 fn a_larger_file_than_planned_is_refused() {
     let head = crooked_head(image(10_000), 10_000);
     let slot = tempfile::tempfile().unwrap();
-    let download = Download::new(head, "/x".to_owned(), 9_000);
+    let download = from_head(head, "/x".to_owned(), 9_000);
     let error = fetch(&slot, &mut progress(), download, &whole(9_000)).unwrap_err();
     assert!(format!("{error:#}").contains("larger"), "{error:#}");
 }

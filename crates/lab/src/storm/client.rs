@@ -86,8 +86,12 @@ impl Client {
             let found = words.find(|(word, _)| word.eq_ignore_ascii_case(key));
             found.map(|(_, value)| value.trim()).ok_or_else(|| format!("the boot configuration has no {key}"))
         };
-        let mut fetched = get(value("kernel")?, false)?.bytes;
-        fetched += get(value("initrd")?, false)?.bytes;
+        let (kernel, initramfs) = (value("kernel")?, value("initrd")?);
+        let mut fetched = get(kernel, false)?.bytes;
+        // The same name: both are in one file, which U-Boot has already.
+        if initramfs != kernel {
+            fetched += get(initramfs, false)?.bytes;
+        }
         let plan = NodePlan::parse(value("append")?).map_err(|error| error.to_string())?;
         fetched += self.as_node(lease.address, &plan)?;
         Ok(fetched)

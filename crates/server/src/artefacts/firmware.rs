@@ -101,6 +101,7 @@ pub(crate) mod tests {
             initramfs: other.clone(),
             system: other,
             verity: None,
+            one_file: None,
             lab_uboot: None,
             firmware,
             packages: Vec::new(),

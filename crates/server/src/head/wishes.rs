@@ -108,7 +108,7 @@ pub(crate) fn check(key: &str, text: &str) -> Result<(), String> {
         }
         "wipe" if text.parse::<WipePolicy>().is_err() => wrong("is no policy: write always or on-change"),
         "group" | "image" if text.parse::<NodeName>().is_err() => wrong("is no name"),
-        "root" if text.parse::<RootPlace>().is_err() => wrong("is no place: write auto, card or ram"),
+        "root" if text.parse::<RootPlace>().is_err() => wrong("is no place: write auto, card, ram or copy"),
         _ if KEYS.contains(&key) => Ok(()),
         _ => match key.strip_prefix(LABEL) {
             Some(label) if !is_label(label) => Err(format!(
@@ -224,7 +224,7 @@ mod tests {
             ("user_data", "../shadow", "no file name in the user data directory"),
             ("user_data", ".hidden", "no file name"),
             ("wipe", "never", "write always or on-change"),
-            ("root", "nfs", "write auto, card or ram"),
+            ("root", "nfs", "write auto, card, ram or copy"),
             ("colour", "red", "is no key here: write one of name, address"),
             ("label.a b", "x", "cannot be a label"),
             ("label.a", "\u{1b}[2J", "cannot be a label's value"),

@@ -14,12 +14,17 @@ pub(crate) struct File {
 pub(crate) const KERNEL: File = File { name: "kernel", bytes: 512 * 357 * 16 };
 /// Small: a file that loses packets takes seconds for each.
 pub(crate) const INITRAMFS: File = File { name: "initramfs", bytes: 10_001 };
-const SYSTEM: File = File { name: "system", bytes: 100_000 };
+pub(crate) const SYSTEM: File = File { name: "system", bytes: 100_000 };
 
 impl File {
     /// What is in it.
     pub(crate) fn content(&self) -> Vec<u8> {
         noise(self.name, self.bytes)
+    }
+
+    /// How it is asked for by HTTP, if it is the system image.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}:8080/system/{}", super::HEAD, hash(&self.content()))
     }
 
     /// How it is asked for by TFTP.
@@ -43,13 +48,18 @@ pub(crate) fn noise(seed: &str, bytes: usize) -> Vec<u8> {
 }
 
 /// Writes it, and gives its directory.
-pub(super) fn write(folder: &Path) -> PathBuf {
+pub(crate) fn write(folder: &Path) -> PathBuf {
     let folder = folder.join("image");
     std::fs::create_dir(&folder).expect("a folder");
     for file in [&KERNEL, &INITRAMFS, &SYSTEM] {
         std::fs::write(folder.join(file.name), file.content()).expect("a file");
     }
     std::fs::write(folder.join("manifest.json"), manifest()).expect("a file");
+    // As the kitchen leaves it; a store wants it.
+    let line = |name: &str, content: &[u8]| format!("{}  {name}\n", hash(content));
+    let mut sums = line("manifest.json", manifest().as_bytes());
+    sums.extend([&KERNEL, &INITRAMFS, &SYSTEM].map(|file| line(file.name, &file.content())));
+    std::fs::write(folder.join("SHA256SUMS"), sums).expect("a file");
     folder
 }
 

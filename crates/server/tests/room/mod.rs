@@ -1,7 +1,7 @@
 //! A room for a test with foreign programs: network and mount namespaces of its own, in which the head serves, and a
 //! second network namespace with a client. Both are gone when the test's process is. Knows no protocol.
 
-mod image;
+pub(crate) mod image;
 mod programs;
 
 use std::net::TcpStream;
@@ -48,6 +48,8 @@ pub(crate) struct Furniture<'a> {
     pub(crate) boot: &'a str,
     /// The operator's files, by name.
     pub(crate) files: &'a [(&'a str, &'a [u8])],
+    /// Lines of `[image]`, and how its store is asked; none: a directory of the room's own.
+    pub(crate) image: Option<(&'a str, &'a depot::Access)>,
 }
 
 /// A room that is furnished: the head serves on a bridge. One end of a cable is plugged in, the other end is the
@@ -60,6 +62,13 @@ pub(crate) struct Room {
 impl Room {
     /// Starts the head, and waits until it serves; the client has no address.
     pub(crate) fn furnish(furniture: &Furniture) -> Self {
+        let room = Self::empty();
+        room.serve(furniture);
+        room
+    }
+
+    /// One without a head yet.
+    pub(crate) fn empty() -> Self {
         run("ip", "link set lo up");
         // A bridge without an address of its own would change it with each cable.
         run("ip", "link add head0 address 02:00:00:00:00:01 type bridge");
@@ -76,8 +85,19 @@ impl Room {
         let room = Self { folder, client };
         room.at_client("ip", "link set lo up");
         room.at_client("ip", "link set node0 up");
-        room.serve(furniture);
         room
+    }
+
+    /// Starts the head, and waits until it serves.
+    pub(crate) fn serve(&self, furniture: &Furniture) {
+        let options = self.options(furniture);
+        std::thread::spawn(|| serve(options).expect("serves"));
+        wait("the head", || TcpStream::connect((HEAD, 53)).is_ok());
+    }
+
+    /// What a head says that does not start.
+    pub(crate) fn refusal(&self, furniture: &Furniture) -> String {
+        format!("{:#}", serve(self.options(furniture)).expect_err("it does not start"))
     }
 
     /// A folder of the test's own.
@@ -120,7 +140,8 @@ impl Room {
         counters.filter_map(|rest| rest.split(' ').next()?.parse().ok()).collect()
     }
 
-    fn serve(&self, furniture: &Furniture) {
+    /// Writes what the head reads, and says where it is.
+    fn options(&self, furniture: &Furniture) -> server::Options {
         let mut text = format!(
             "domain = \"cluster.test\"\n[network]\naddress = \"10.78.0.1/24\"\n{}\n[boot]\nfiles = \"files\"\n{}\n",
             furniture.network, furniture.boot
@@ -129,6 +150,7 @@ impl Room {
             let mac = format!("b8:27:eb:00:00:{last:02x}");
             text += &format!("[[node]]\nname = \"{name}\"\nmac = \"{mac}\"\naddress = \"10.78.0.{last}\"\n");
         }
+        text += furniture.image.map_or("", |(lines, _)| lines);
         let config = self.folder().join("cluster.toml");
         std::fs::write(&config, text).expect("a file");
         let files = self.folder().join("files");
@@ -140,17 +162,18 @@ impl Room {
             std::fs::write(files.join(name), bytes).expect("a file");
         }
         std::fs::write(user_data.join("default.sh"), "#!/bin/sh\n").expect("a file");
-        let options = server::Options {
+        server::Options {
             config,
             interface: Some("head0".to_owned()),
             state_dir: self.folder().join("state"),
-            image_dir: Some(image::write(self.folder())),
-            access: Default::default(),
-        };
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-            runtime.block_on(server::serve(options, |_| ())).expect("serves");
-        });
-        wait("the head", || TcpStream::connect((HEAD, 53)).is_ok());
+            image_dir: furniture.image.is_none().then(|| image::write(self.folder())),
+            access: furniture.image.map(|(_, access)| access.clone()).unwrap_or_default(),
+        }
     }
+}
+
+/// Serves until the test ends.
+fn serve(options: server::Options) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(server::serve(options, |_| ()))
 }

@@ -46,6 +46,10 @@ impl State {
             Wanted::Plan(_) => None,
             Wanted::Kernel(digits) => self.kernel(&digits, holder),
             Wanted::Initramfs(digits) => self.initramfs(&digits, holder),
+            Wanted::OneFile(digits) => {
+                let file = self.images.by_digits(&digits)?.one_file.clone()?;
+                Some(BootFile::plain(file, holder.map(|mac| (mac, Phase::Kernel))))
+            }
         }
     }
 
@@ -130,6 +134,7 @@ impl State {
         Some(BootPlan {
             kernel: pxelinux::kernel_path(&image.id),
             initramfs: pxelinux::initramfs_path(&image.id),
+            one_file: image.one_file.as_ref().map(|_| pxelinux::one_file_path(&image.id)),
             kernel_parameters: self.settings.boot.kernel_parameters.clone(),
             node: NodePlan {
                 name: self.nodes.get(&mac)?.kept.name.clone(),
