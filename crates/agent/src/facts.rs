@@ -1,6 +1,6 @@
 //! What Docker says of the swarm, in the head's words, with as few questions as possible.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cluster::swarm::{LocalState, ManagerFacts, Member, Service, SwarmFacts};
 use serde::Deserialize;
@@ -107,6 +107,8 @@ struct Node {
 struct Spec {
     role: String,
     availability: String,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -150,6 +152,7 @@ fn member(node: Node) -> Member {
         leader: manager.is_some_and(|status| status.leader),
         drained: node.spec.availability == "drain",
         ending: false,
+        labels: Some(node.spec.labels.unwrap_or_default()),
         hostname: node.description.hostname,
         id: node.id,
     }
@@ -205,7 +208,7 @@ mod tests {
     #[test]
     fn dockers_node_list_becomes_members() {
         let list = json!([
-            {"ID": "b", "Version": {"Index": 9}, "Spec": {"Role": "worker", "Availability": "drain", "Labels": {}},
+            {"ID": "b", "Version": {"Index": 9}, "Spec": {"Role": "worker", "Availability": "drain", "Labels": {"rack": "2"}},
              "Description": {"Hostname": "node2"}, "Status": {"State": "down", "Addr": "10.78.0.12"}},
             {"ID": "a", "Spec": {"Role": "manager", "Availability": "active"}, "Description": {"Hostname": "node1"},
              "Status": {"State": "ready"}, "ManagerStatus": {"Leader": true, "Reachability": "reachable"}},
@@ -215,6 +218,8 @@ mod tests {
         assert_eq!(members.len(), 2);
         assert!(members[0].ready && members[0].manager && members[0].leader && members[0].reachable);
         assert_eq!(members[1].hostname, "node2");
+        assert_eq!(members[1].labels, Some([("rack".to_owned(), "2".to_owned())].into()));
+        assert_eq!(members[0].labels, Some(BTreeMap::new()), "Docker leaves them out");
         assert!(!members[1].ready && !members[1].manager && members[1].drained);
     }
 

@@ -61,9 +61,10 @@ impl Hands {
                 self.enter_swarm(&detail, "/swarm/join", &self.join_body(token, manager))
             }
             Action::Leave => self.leave(),
-            Action::Promote { id } => self.update(id, "Role", "manager"),
-            Action::Demote { id } => self.update(id, "Role", "worker"),
-            Action::Drain { id } => self.update(id, "Availability", "drain"),
+            Action::Promote { id } => self.update(id, "Role", &json!("manager")),
+            Action::Demote { id } => self.update(id, "Role", &json!("worker")),
+            Action::Drain { id } => self.update(id, "Availability", &json!("drain")),
+            Action::Label { id, labels } => self.update(id, "Labels", &json!(labels)),
             Action::Remove { id } => self.remove(id),
             Action::RotateTokens => Ok(self.rotate_tokens()?),
             Action::DeployStack { name, compose, version, files } => {
@@ -139,7 +140,7 @@ impl Hands {
     }
 
     /// Sets one field of a node's specification; Docker wants the version that was changed.
-    fn update(&self, id: &str, field: &str, value: &str) -> Result<()> {
+    fn update(&self, id: &str, field: &str, value: &Value) -> Result<()> {
         let path = node_path(id)?;
         for _ in 1..UPDATE_TRIES {
             match self.update_once(&path, field, value) {
@@ -151,13 +152,13 @@ impl Hands {
         Ok(self.update_once(&path, field, value)?)
     }
 
-    fn update_once(&self, path: &str, field: &str, value: &str) -> Result<(), DockerError> {
+    fn update_once(&self, path: &str, field: &str, value: &Value) -> Result<(), DockerError> {
         let node = self.docker.get(path)?;
         let mut specification = node["Spec"].clone();
-        if specification[field] == value {
+        if specification[field] == *value {
             return Ok(());
         }
-        specification[field] = value.into();
+        specification[field] = value.clone();
         self.docker.post(&format!("{path}/update?version={}", node["Version"]["Index"]), &specification)
     }
 

@@ -74,7 +74,8 @@ pub(crate) fn set(
     }
     show(&changes)?;
     if changes.iter().any(|change| {
-        ["name", "address", "group", "wipe", "root", "user_data", "image"].contains(&change.key.as_str())
+        ["name", "address", "group", "wipe", "keep", "root", "user_data", "image"]
+            .contains(&change.key.as_str())
     }) {
         eprintln!("a node that runs has this when it boots next: `fledermaus node reboot {node}`");
     }

@@ -8,14 +8,17 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
-
 use crate::NodeName;
 use crate::life::Life;
 
 mod choices;
+mod digest;
+mod keep;
 
 pub use choices::{InvalidRootPlace, InvalidWipePolicy, RootPlace, WipePolicy};
+pub(crate) use digest::hex;
+pub use digest::{Digest, InvalidDigest};
+pub use keep::{InvalidKeep, Keep};
 
 /// The longest APPEND that U-Boot passes on, in bytes (`CONFIG_SYS_CBSIZE` of its PXE parser).
 pub const COMMAND_LINE_LIMIT: usize = 1_024;
@@ -25,60 +28,6 @@ pub const USER_DATA_PARAMETER: &str = "foreman_user_data_url";
 
 /// How long user data may run unless the configuration says otherwise, in seconds.
 pub const USER_DATA_SECS: u32 = 30 * 60;
-
-/// A SHA-256 digest. Written as 64 lower-case hex digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema), schemars(with = "String"))]
-#[serde(try_from = "String", into = "String")]
-pub struct Digest(pub [u8; 32]);
-
-/// The text was not a SHA-256 digest.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("not a SHA-256 digest: expected 64 hex digits")]
-pub struct InvalidDigest;
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for Digest {
-    type Err = InvalidDigest;
-    fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        hex(text).map(Self).ok_or(InvalidDigest)
-    }
-}
-
-impl TryFrom<String> for Digest {
-    type Error = InvalidDigest;
-    fn try_from(text: String) -> Result<Self, InvalidDigest> {
-        text.parse()
-    }
-}
-
-impl From<Digest> for String {
-    fn from(digest: Digest) -> Self {
-        digest.to_string()
-    }
-}
-
-pub(crate) fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    if text.len() != 2 * N || !text.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
-}
 
 /// One boot's secret: 128 random bits. Whoever holds it, at the node's address, is that node for that boot.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -195,6 +144,8 @@ pub struct NodePlan {
     pub root: RootPlace,
     /// What happens to the data partition.
     pub wipe: Wipe,
+    /// What of the card no wipe reaches.
+    pub keep: Keep,
     /// Where the user data is. On our head it carries the boot token; any server will do.
     pub user_data_url: String,
     /// How long it may run, in seconds.
@@ -223,6 +174,7 @@ const TOKEN: &str = "fledermaus.token";
 const VERITY: &str = "fledermaus.verity";
 const ROOT: &str = "fledermaus.root";
 const WIPE: &str = "fledermaus.wipe";
+const KEEP: &str = "fledermaus.keep";
 const USER_DATA_LIMIT: &str = "fledermaus.user_data_secs";
 
 impl NodePlan {
@@ -236,8 +188,9 @@ impl NodePlan {
             USER_DATA_SECS => String::new(),
             other => format!(" {USER_DATA_LIMIT}={other}"),
         };
+        let keep = if self.keep == Keep::NOTHING { String::new() } else { format!(" {KEEP}={}", self.keep) };
         format!(
-            "{IP}={}::{gateway}:{}:{}::off:{} {HEAD}={} {SYSTEM}={}:{}{verity} {ROOT}={} {WIPE}={}{limit} {TOKEN}={} {USER_DATA_PARAMETER}={}",
+            "{IP}={}::{gateway}:{}:{}::off:{} {HEAD}={} {SYSTEM}={}:{}{verity} {ROOT}={} {WIPE}={}{keep}{limit} {TOKEN}={} {USER_DATA_PARAMETER}={}",
             self.address,
             netmask(self.prefix),
             self.name,
@@ -280,6 +233,7 @@ impl NodePlan {
             verity,
             root: parameters.get(ROOT).map(|text| read(ROOT, text)).transpose()?.unwrap_or_default(),
             wipe,
+            keep: parameters.get(KEEP).map(|text| read(KEEP, text)).transpose()?.unwrap_or_default(),
             user_data_url: value(USER_DATA_PARAMETER)?.to_owned(),
             user_data_secs: parameters
                 .get(USER_DATA_LIMIT)
@@ -348,6 +302,7 @@ mod tests {
             verity: Some(Digest([8; 32])),
             root: RootPlace::Auto,
             wipe: Wipe::Always,
+            keep: Keep::NOTHING,
             user_data_url: format!("http://10.78.0.1:8080/boot/{}/user-data", token.expose()),
             user_data_secs: USER_DATA_SECS,
             token,
@@ -373,6 +328,8 @@ mod tests {
         let kept = NodePlan { wipe: Wipe::OnChange(life), ..plan() };
         assert_eq!(NodePlan::parse(&kept.command_line()), Ok(kept.clone()));
         assert_eq!(kept.life_stamp(), Some(life.stamp(&Digest([7; 32]))));
+        let keeper = NodePlan { keep: "8G".parse().expect("a size"), ..plan() };
+        assert_eq!(NodePlan::parse(&keeper.command_line()), Ok(keeper));
         let hasty = NodePlan { user_data_secs: 10, ..plan() };
         assert_eq!(NodePlan::parse(&hasty.command_line()), Ok(hasty));
         let odd = kept.command_line().replace("on-change:", "sometimes:");

@@ -3,7 +3,7 @@
 //! The node posts a [`Report`] as JSON to [`crate::plan::NodePlan::report_path`]; the answer is [`Orders`].
 //! There is no other channel: the head never connects to a node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +157,13 @@ pub enum Action {
         /// Docker's id of the node.
         id: String,
     },
+    /// As a manager: give a node these labels and no others.
+    Label {
+        /// Docker's id of the node.
+        id: String,
+        /// The labels.
+        labels: BTreeMap<String, String>,
+    },
     /// As a manager: delete a node's entry.
     Remove {
         /// Docker's id of the node.
@@ -186,6 +193,20 @@ pub enum Action {
     Reboot,
 }
 
+impl Action {
+    /// Whether it changes entries of the swarm: then what its managers said before is not the state to decide on any more.
+    pub fn changes_entries(&self) -> bool {
+        matches!(
+            self,
+            Self::Promote { .. }
+                | Self::Demote { .. }
+                | Self::Drain { .. }
+                | Self::Label { .. }
+                | Self::Remove { .. }
+        )
+    }
+}
+
 impl std::fmt::Debug for Action {
     /// Names the action; join tokens, compose files and their secrets never reach a log.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -196,6 +217,7 @@ impl std::fmt::Debug for Action {
             Self::Promote { id } => write!(f, "promote {id}"),
             Self::Demote { id } => write!(f, "demote {id}"),
             Self::Drain { id } => write!(f, "drain {id}"),
+            Self::Label { id, .. } => write!(f, "label {id}"),
             Self::Remove { id } => write!(f, "remove {id}"),
             Self::RotateTokens => f.write_str("rotate join tokens"),
             Self::DeployStack { name, .. } => write!(f, "deploy stack {name}"),

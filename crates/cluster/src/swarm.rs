@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The entry of a node that the operator forgot is demoted and removed too; then the join tokens, which it knew, are rotated.
-//! An entry whose node came back empty is demoted and removed before that node joins anew; a node that
-//! is in a swarm that is not ours leaves it. A drained node stays until its tasks run elsewhere and have ended on it, and
+//! An entry whose node came back empty is demoted and removed before that node joins anew, and so is one whose node nobody has
+//! heard for some minutes: another can be a manager then. A node that is in a swarm that is not ours leaves it. A drained node stays until its tasks run elsewhere and have ended on it, and
 //! nobody's resolver has its address any more. [`Rollout`] wants reboots, of one node after another.
 
 mod decide;
@@ -20,7 +20,7 @@ mod rollout;
 pub use decide::{Decisions, Known, NodeState, Reboot, RoleWish, Swarm, View};
 pub use rollout::{Given, Progress, Rollout, RolloutState, Sight};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -134,6 +134,9 @@ pub struct Member {
     /// Whether tasks still run on it that are told to end: requests that they have accepted are not answered yet.
     #[serde(default)]
     pub ending: bool,
+    /// Docker's labels of it, for placement constraints; absent if the manager does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
 }
 
 impl std::fmt::Debug for SwarmFacts {

@@ -35,6 +35,8 @@ pub(crate) struct Boot {
     pub(crate) card: Option<Card>,
     /// The device with the verified system image, once there is one.
     pub(crate) system: Option<PathBuf>,
+    /// Whether what no wipe reaches is mounted.
+    pub(crate) is_keeping: bool,
 }
 
 struct Stage {
@@ -86,7 +88,15 @@ fn begin() -> Result<Boot> {
     let command_line = std::fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
     let plan = NodePlan::parse(&command_line)?;
     let watchdog = feeds_watchdog(&command_line);
-    Ok(Boot { plan, watchdog, timeline: Timeline::new(), answer: None, card: None, system: None })
+    Ok(Boot {
+        plan,
+        watchdog,
+        timeline: Timeline::new(),
+        answer: None,
+        card: None,
+        system: None,
+        is_keeping: false,
+    })
 }
 
 /// Runs one phase, again if need be. False: it failed for good.

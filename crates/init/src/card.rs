@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use cluster::plan::RootPlace;
+use cluster::plan::{Keep, RootPlace};
 
 use crate::boot::Boot;
 use crate::hardware::{coldplug, entries};
@@ -30,6 +30,8 @@ const CARD_LIMIT: Duration = Duration::from_secs(30);
 const NO_DISK_LIMIT: Duration = Duration::from_secs(12);
 /// How long partitions may take to appear after they were made.
 const PARTITIONS_LIMIT: Duration = Duration::from_secs(10);
+/// Enough of a file system's first bytes that nothing takes it for one without them.
+const FILE_SYSTEM_HEAD_BYTES: usize = 64 * 1_024;
 /// Pause between two looks.
 const POLL: Duration = Duration::from_millis(20);
 /// How often, while there is no card, drivers for new devices are looked for.
@@ -44,6 +46,8 @@ pub(crate) struct Card {
     pub(crate) system: PathBuf,
     /// The partition for everything else.
     pub(crate) data: PathBuf,
+    /// The partition that no wipe reaches, if something is to be kept.
+    pub(crate) keep: Option<PathBuf>,
     /// Size of the system partition in bytes.
     pub(crate) system_bytes: u64,
 }
@@ -67,20 +71,22 @@ pub(crate) fn run(boot: &mut Boot) -> Result<String> {
     boot.card = None;
     let reason = match boot.plan.root {
         RootPlace::Memory => "as the plan says".to_owned(),
-        place @ (RootPlace::Card | RootPlace::Copied | RootPlace::Auto) => match take_card(place) {
-            Ok((card, detail)) => {
-                boot.card = Some(card);
-                return Ok(detail);
+        place @ (RootPlace::Card | RootPlace::Copied | RootPlace::Auto) => {
+            match take_card(place, boot.plan.keep) {
+                Ok((card, detail)) => {
+                    boot.card = Some(card);
+                    return Ok(detail);
+                }
+                Err(error) if place == RootPlace::Auto => format!("{error:#}"),
+                Err(error) => return Err(error),
             }
-            Err(error) if place == RootPlace::Auto => format!("{error:#}"),
-            Err(error) => return Err(error),
-        },
+        }
     };
     memory::check(memory::total_bytes()?, boot.plan.system_bytes).with_context(|| reason.clone())?;
     Ok(format!("{reason}; everything lies in memory and is gone with this boot"))
 }
 
-fn take_card(place: RootPlace) -> Result<(Card, String)> {
+fn take_card(place: RootPlace, keep: Keep) -> Result<(Card, String)> {
     let disk = wait_for_card(place)?;
     // Before it is opened for writing, which a write-protected one refuses without saying why.
     let total = sectors(&disk)?;
@@ -88,6 +94,7 @@ fn take_card(place: RootPlace) -> Result<(Card, String)> {
         &File::open(&disk).with_context(|| format!("opening {}", disk.display()))?,
         total,
         is_protected(&disk),
+        keep,
     );
     let (found, wanted) = match look {
         Look::Card(tables) => *tables,
@@ -97,20 +104,22 @@ fn take_card(place: RootPlace) -> Result<(Card, String)> {
     let repaired = wanted != found;
     if repaired {
         let file = open(&disk).with_context(|| format!("opening {}", disk.display()))?;
-        write_table(&file, &wanted).with_context(|| format!("partitioning {}", disk.display()))?;
+        write_table(&file, &found, &wanted).with_context(|| format!("partitioning {}", disk.display()))?;
     }
     let card = Card {
         system: partition(&disk, 2),
         data: partition(&disk, 3),
+        keep: (keep != Keep::NOTHING).then(|| partition(&disk, 4)),
         system_bytes: mbr::SYSTEM_SECTORS * SECTOR_BYTES,
     };
-    wait_for(&[&card.system, &card.data])?;
+    let partitions = [&card.system, &card.data].into_iter().chain(&card.keep);
+    wait_for(&partitions.map(PathBuf::as_path).collect::<Vec<_>>())?;
     let how = if repaired { "partitioned" } else { "as it was" };
     Ok((card, format!("{}, {} MiB, {how}", disk.display(), total * SECTOR_BYTES / 1_048_576)))
 }
 
 /// What a disk of so many sectors is. One that cannot be read is somebody else's.
-fn examine(disk: &File, total: u64, write_protected: bool) -> Look {
+fn examine(disk: &File, total: u64, write_protected: bool, keep: Keep) -> Look {
     if !label(disk).is_ok_and(|label| label.as_deref() == Some(LABEL)) {
         return Look::Foreign;
     }
@@ -120,7 +129,7 @@ fn examine(disk: &File, total: u64, write_protected: bool) -> Look {
             "the card is write-protected: push its switch, or take another card".to_owned(),
         );
     }
-    match found.completed(total) {
+    match found.completed(total, keep) {
         Ok(wanted) => Look::Card(Box::new((found, wanted))),
         Err(reason) => Look::Useless(reason),
     }
@@ -194,7 +203,12 @@ fn read_table(disk: &File) -> io::Result<Table> {
     Ok(Table::new(sector))
 }
 
-fn write_table(disk: &File, table: &Table) -> Result<()> {
+fn write_table(disk: &File, before: &Table, table: &Table) -> Result<()> {
+    // Where a new partition for what is kept begins may lie a file system that was given up.
+    if let Some(start) = table.fourth_start().filter(|start| before.fourth_start() != Some(*start)) {
+        disk.write_all_at(&[0; FILE_SYSTEM_HEAD_BYTES], start * SECTOR_BYTES)?;
+        disk.sync_all()?;
+    }
     disk.write_all_at(table.sector(), 0)?;
     disk.sync_all()?;
     sys::read_partitions_again(disk).context("asking the kernel to read the new table")

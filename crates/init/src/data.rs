@@ -1,4 +1,5 @@
-//! The phase `data`: a new file system on the data partition, or the one that is there, where the plan lets a node keep it.
+//! The phase `data`: a new file system on the data partition, or the one that is there, where the plan lets a node keep it. What no
+//! wipe reaches is a partition of its own ([`keep`]).
 //!
 //! ```text
 //!  plan: always ─────────────────────────────────────────────────────────┐
@@ -8,6 +9,7 @@
 //! ```
 
 mod ext4;
+mod keep;
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -17,10 +19,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use cluster::life::{KEPT_FILE, STAMP_FILE, STAMP_LIMIT};
+use cluster::plan::Keep;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::boot::Boot;
 use crate::{memory, root};
+
+pub(crate) use keep::PLACE;
 
 /// The name under which this program runs another one inside the system image.
 pub(crate) const INSIDE: &str = "inside";
@@ -28,6 +33,8 @@ pub(crate) const INSIDE: &str = "inside";
 /// Where the image and the data are until the root is put together.
 pub(crate) const SYSTEM: &str = "/mnt/system";
 pub(crate) const DATA: &str = "/mnt/data";
+/// The same for what no wipe reaches.
+pub(crate) const KEEP: &str = "/mnt/keep";
 
 /// Of a file system that lives for one boot only: nothing is won by forcing it onto the card in order, and barriers cost
 /// most on a slow card.
@@ -45,7 +52,7 @@ const MKE2FS: [&str; 7] =
 pub(crate) fn run(boot: &mut Boot) -> Result<String> {
     let system = boot.system.clone().context("the system image is not known yet")?;
     // A phase that is tried again finds what the first try left.
-    for folder in [DATA, "/mnt/system/dev", SYSTEM] {
+    for folder in [KEEP, DATA, "/mnt/system/dev", SYSTEM] {
         let _ = umount2(folder, MntFlags::MNT_DETACH);
     }
     let _ = fs::remove_file(KEPT_FILE);
@@ -53,22 +60,36 @@ pub(crate) fn run(boot: &mut Boot) -> Result<String> {
     fs::create_dir_all(DATA)?;
     mount(Some(&system), SYSTEM, Some("squashfs"), MsFlags::MS_RDONLY, None::<&str>)
         .context("mounting the system image")?;
-    let Some(data) = boot.card.as_ref().map(|card| card.data.clone()) else {
+    let Some(card) = &boot.card else {
         memory::mount_data(Path::new(DATA))?;
-        return Ok("in memory".to_owned());
+        let kept = if boot.plan.keep == Keep::NOTHING { "" } else { "; nothing can be kept there" };
+        return Ok(format!("in memory{kept}"));
     };
+    let (data, keep) = (card.data.clone(), card.keep.clone());
+    let said = mount_or_make(boot, &data)?;
+    let Some(keep) = keep else { return Ok(said) };
+    // What is wrong with it is no reason not to boot: whoever needs it finds no folder there.
+    let kept = keep::mount(&keep, Path::new(KEEP), boot.plan.name.as_str());
+    boot.is_keeping = kept.is_ok();
+    let kept = kept.unwrap_or_else(|error| format!("not mounted: {error:#}"));
+    let sentences = [said, format!("{}: {kept}", keep::PLACE)];
+    Ok(sentences.into_iter().filter(|sentence| !sentence.is_empty()).collect::<Vec<_>>().join("; "))
+}
+
+/// Mounts the data partition, made anew unless what is there may be kept. Says which.
+fn mount_or_make(boot: &Boot, data: &Path) -> Result<String> {
     let Some(stamp) = boot.plan.life_stamp() else {
-        make_file_system(&data)?;
-        mount_data(&data, Path::new(DATA), ONE_BOOT_OPTIONS)?;
+        make_file_system(data)?;
+        mount_data(data, Path::new(DATA), ONE_BOOT_OPTIONS)?;
         return Ok(String::new());
     };
-    let kept = keep(&data, Path::new(DATA), &stamp, root::folder(boot.plan.root));
+    let kept = mount_kept(data, Path::new(DATA), &stamp, root::folder(boot.plan.root));
     let Err(doubt) = kept else {
         leave_word()?;
         return Ok("kept: image and user data are those it was made for".to_owned());
     };
-    make_file_system(&data)?;
-    mount_data(&data, Path::new(DATA), KEPT_OPTIONS)?;
+    make_file_system(data)?;
+    mount_data(data, Path::new(DATA), KEPT_OPTIONS)?;
     Ok(format!("made anew: {doubt:#}"))
 }
 
@@ -76,7 +97,7 @@ pub(crate) fn run(boot: &mut Boot) -> Result<String> {
 ///
 /// # Errors
 /// Why they are not to be kept. Nothing is mounted then.
-fn keep(device: &Path, folder: &Path, stamp: &str, root: &str) -> Result<()> {
+fn mount_kept(device: &Path, folder: &Path, stamp: &str, root: &str) -> Result<()> {
     let file = File::open(device).context("opening the data partition")?;
     ext4::check(&file)?;
     drop(file);

@@ -14,7 +14,7 @@ use cluster::plan::RootPlace;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use crate::boot::Boot;
-use crate::data::{DATA, SYSTEM};
+use crate::data::{DATA, KEEP, PLACE, SYSTEM};
 use crate::memory;
 
 /// Where the new root is put together.
@@ -57,6 +57,11 @@ pub(crate) fn assemble(boot: &mut Boot) -> Result<String> {
         fs::create_dir_all(&source).with_context(|| format!("making {folder}"))?;
         mount(Some(source.as_str()), target.as_str(), None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .with_context(|| format!("binding {target}"))?;
+    }
+    if boot.is_keeping {
+        let place = in_new_root(PLACE);
+        fs::create_dir_all(&place)?;
+        move_mount(KEEP, &place)?;
     }
     write_settings(boot)?;
     Ok(detail)

@@ -178,6 +178,11 @@ impl Board {
         self.emulator.as_mut().is_some_and(|emulator| matches!(emulator.try_wait(), Ok(None)))
     }
 
+    /// Whether the emulator ended though nobody pulled the plug.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.emulator.is_some() && !self.is_on()
+    }
+
     fn command(&self) -> anyhow::Result<Command> {
         let (program, arguments) = match &self.kind {
             Kind::Virt { uboot } => (Path::new(EMULATOR), self.virt(uboot)),

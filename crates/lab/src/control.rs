@@ -132,6 +132,9 @@ pub struct BoardStatus {
     pub address: Ipv4Addr,
     /// Whether it has power.
     pub on: bool,
+    /// Whether its emulator ended by itself.
+    #[serde(default)]
+    pub has_ended: bool,
     /// What its cable carried to it since the lab began, in bytes. Without what a Pi's firmware fetches.
     pub received_bytes: u64,
     /// The file with what it printed on its serial console.

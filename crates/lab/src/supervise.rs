@@ -179,6 +179,7 @@ impl Rack {
             mac: board.mac,
             address: network::address(board.number),
             on: board.is_on(),
+            has_ended: board.has_ended(),
             console: board.console.clone(),
         };
         Status {

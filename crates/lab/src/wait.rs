@@ -93,11 +93,11 @@ impl Lab {
         nodes.iter().filter(|node| !is_ready(node)).map(trouble).collect()
     }
 
-    /// A board that is off, or no head: then nothing is worth waiting for.
+    /// A board whose emulator ended, or no head: then nothing is worth waiting for. One that was switched off is meant to be.
     fn require_power(&self) -> anyhow::Result<()> {
         let status = self.status()?;
         anyhow::ensure!(status.head_runs, "the head ended; it printed:\n{}", self.head_log(CONSOLE_LINES));
-        let Some(dead) = status.boards.iter().find(|board| !board.on) else { return Ok(()) };
+        let Some(dead) = status.boards.iter().find(|board| board.has_ended) else { return Ok(()) };
         anyhow::bail!(
             "the emulator of {} ended:\n{}\n  its console ends:\n{}",
             dead.name,

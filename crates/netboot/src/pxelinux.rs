@@ -153,7 +153,7 @@ pub(crate) mod tests {
     use std::net::Ipv4Addr;
 
     use cluster::BootToken;
-    use cluster::plan::{NodePlan, RootPlace, Wipe};
+    use cluster::plan::{Keep, NodePlan, RootPlace, Wipe};
     use proptest::prelude::*;
 
     use super::*;
@@ -179,6 +179,7 @@ pub(crate) mod tests {
                 verity: Some(Digest([8; 32])),
                 root: RootPlace::Auto,
                 wipe: Wipe::Always,
+                keep: Keep::NOTHING,
                 user_data_url: format!("http://10.78.0.1:8080/boot/{}/user-data", token.expose()),
                 user_data_secs: cluster::plan::USER_DATA_SECS,
                 token,

@@ -139,6 +139,9 @@ fn a_change_that_came_too_late_is_made_again() {
     assert!(docker.heard()[3].contains(r#""Role":"manager""#));
     docker.hands().carry_out(&Action::Demote { id: "abc".to_owned() }).unwrap();
     assert_eq!(docker.heard().len(), 5, "it is a worker already: no change");
+    let labels = [("rack".to_owned(), "2".to_owned())].into();
+    docker.hands().carry_out(&Action::Label { id: "abc".to_owned(), labels }).unwrap();
+    assert!(docker.heard()[6].contains(r#""Labels":{"rack":"2"}"#), "{:?}", docker.heard());
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub(crate) enum Node {
         /// Its new name
         name: NodeName,
     },
-    /// Set what is wished of a node: address, group, role, user_data, wipe, root, image
+    /// Set what is wished of a node: address, group, role, user_data, wipe, keep, root, image
     Set {
         /// The node's name
         node: NodeName,

@@ -6,7 +6,7 @@ use lab::Lab;
 use lab::control::{CardDeed, CardKind, Slot};
 use lab::spec::Machine;
 
-use crate::room::{NODE, SWARM_LIMIT, Wanted, boot_with, lab_up, told};
+use crate::room::{NODE, SWARM_LIMIT, Wanted, boot_with, fledermaus, lab_up, told};
 
 /// What a node with its image on the card may fetch: kernel, initramfs and talk.
 const BYTES_WITH_IMAGE: u64 = 17_000_000;
@@ -15,7 +15,10 @@ const BYTES_WITH_IMAGE: u64 = 17_000_000;
 const USER_DATA: &str = "#!/bin/sh
 set -- $(cat /sys/class/block/vda2/stat)
 echo \"sectors written to the slot: $7.\"
+[ ! -d /keep ] || { echo boot >> /keep/boots; echo \"boots that /keep knows: $(wc -l < /keep/boots).\"; }
 ";
+
+const KEPT: &str = "boots that /keep knows: ";
 
 #[test]
 fn a_node_comes_up_from_a_card_that_is_damaged_or_cannot_be_used() {
@@ -31,12 +34,15 @@ fn a_node_comes_up_from_a_card_that_is_damaged_or_cannot_be_used() {
     let good = slot(&lab);
     assert!(matches!(good, Slot::Whole(_)), "{good:?}");
     assert_ne!(sectors_written(&lab), 0);
+    assert_eq!(figure(&lab, KEPT), None, "nothing is kept unless it is asked for");
+    fledermaus(&lab, &["node", "set", NODE, "keep=64M"]);
     let before = received(&lab);
     boot_with(&lab, None);
     let again = received(&lab) - before;
     assert!(again <= BYTES_WITH_IMAGE, "a node that holds its image received {again} bytes");
     assert_eq!(told(&lab, Phase::System, Step::Done), ["already on the card"]);
     assert_eq!(sectors_written(&lab), 0, "an image that is there is not written again");
+    assert_eq!(figure(&lab, KEPT), Some(1));
 
     boot_with(&lab, Some(CardDeed::Flip));
     let found = told(&lab, Phase::System, Step::Failed);
@@ -45,9 +51,11 @@ fn a_node_comes_up_from_a_card_that_is_damaged_or_cannot_be_used() {
         "{found:?}"
     );
     assert_eq!(slot(&lab), good);
+    assert_eq!(figure(&lab, KEPT), Some(2), "no wipe reaches it");
 
     boot_with(&lab, Some(CardDeed::Insert(CardKind::Garbage)));
     assert_eq!(slot(&lab), good);
+    assert_eq!(figure(&lab, KEPT), Some(1), "another card");
 
     for (kind, why) in [(CardKind::Small, "too small"), (CardKind::Protected, "write-protected")] {
         boot_with(&lab, Some(CardDeed::Insert(kind)));
@@ -78,7 +86,11 @@ fn received(lab: &Lab) -> u64 {
 }
 
 fn sectors_written(lab: &Lab) -> u64 {
+    figure(lab, "sectors written to the slot: ").expect("user data says it")
+}
+
+/// A figure that the user data of the newest boot printed behind these words.
+fn figure(lab: &Lab, words: &str) -> Option<u64> {
     let said = told(lab, Phase::UserData, Step::Done).join("\n");
-    let count = said.split_once("sectors written to the slot: ").and_then(|(_, rest)| rest.split_once('.'));
-    count.and_then(|(count, _)| count.parse().ok()).unwrap_or_else(|| panic!("{said}"))
+    said.split_once(words).and_then(|(_, rest)| rest.split_once('.')?.0.parse().ok())
 }

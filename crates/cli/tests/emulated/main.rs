@@ -1,4 +1,4 @@
-//! The whole promise in the lab, each a file: [`promise`], [`rack`], [`outages`], [`pi3`], [`card`],
+//! The whole promise in the lab, each a file: [`promise`], [`rack`], [`outages`], [`thirty`], [`pi3`], [`card`],
 //! [`scripts`], [`wire`], [`killed`] and [`ends`].
 //!
 //! Needs an image (`make image`); `FLEDERMAUS_IMAGE` names its directory. Nothing is faked: U-Boot, kernel, Docker.
@@ -8,6 +8,7 @@
 mod card;
 mod ends;
 mod killed;
+mod load;
 mod outages;
 mod pi3;
 mod promise;
@@ -15,4 +16,5 @@ mod rack;
 mod room;
 mod scripts;
 mod seen;
+mod thirty;
 mod wire;

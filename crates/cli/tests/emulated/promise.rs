@@ -1,14 +1,12 @@
 //! Blank boards become a swarm, and changed nodes come back as fresh installations, without a failed fetch.
 
-use std::time::Instant;
-
 use cluster::phase::{Phase, Step};
 use cluster::plan::WipePolicy;
-use cluster::swarm::{Rollout, RolloutState};
 use cluster::view::NodeDetail;
 use lab::Lab;
 use lab::spec::Machine;
 
+use crate::load::roll_out_under_load;
 use crate::room::{
     PAGE_LIMIT, SWARM_LIMIT, Wanted, boots, example, fledermaus, lab_up, members, names, swarm,
 };
@@ -60,7 +58,7 @@ fn three_blank_boards_become_a_swarm_and_are_made_new_in_turn_without_a_failed_f
     let shown = fledermaus(&lab, &["user-data", "render", "node2"]);
     assert!(String::from_utf8_lossy(&shown.stdout).contains("second life on node2"));
     let before = boots(&lab);
-    roll_out_under_load(&lab);
+    roll_out_under_load(&lab, 3, SWARM_LIMIT);
     assert!(
         before.iter().zip(boots(&lab)).all(|(before, after)| after == before + 1),
         "each once: {before:?}"
@@ -73,43 +71,6 @@ fn three_blank_boards_become_a_swarm_and_are_made_new_in_turn_without_a_failed_f
     let directory = lab.place().directory();
     lab.down().unwrap();
     assert!(!directory.exists());
-}
-
-/// Makes every node new in turn while a client fetches the page through each node that is in rotation, as the cluster's
-/// names tell it: no fetch may fail.
-fn roll_out_under_load(lab: &Lab) {
-    let began: Rollout = {
-        let started = fledermaus(lab, &["rollout", "start", "--detach", "--json", "--pause", "1"]);
-        serde_json::from_slice(&started.stdout).unwrap()
-    };
-    assert_eq!(began.nodes.len(), 3, "{began:?}");
-    let began_at = Instant::now();
-    let limit = began_at + SWARM_LIMIT;
-    let (mut fetches, mut failures) = (0, Vec::new());
-    loop {
-        for name in swarm(lab).in_rotation {
-            let number: u8 = name.as_str().trim_start_matches("node").parse().unwrap();
-            let page = lab.fetch(&format!("http://10.78.0.{}/", 10 + number));
-            fetches += 1;
-            match page {
-                Ok(page) if page.status == 200 => {}
-                Ok(page) => failures.push(format!(
-                    "{} s: {name}: status {}",
-                    began_at.elapsed().as_secs(),
-                    page.status
-                )),
-                Err(error) => failures.push(format!("{} s: {name}: {error}", began_at.elapsed().as_secs())),
-            }
-        }
-        let rollout: Rollout = lab.client().get("/v1/rollout").unwrap();
-        match rollout.state {
-            RolloutState::Done => break,
-            RolloutState::Running => assert!(Instant::now() < limit, "{rollout:?}\n{}", lab.head_log(50)),
-            RolloutState::Stopped { reason } => panic!("{reason}"),
-        }
-    }
-    assert!(fetches > 100, "{fetches} fetches");
-    assert!(failures.is_empty(), "{} of {fetches} fetches failed: {failures:#?}", failures.len());
 }
 
 /// What the newest boot's user data printed last, as the timeline has it.

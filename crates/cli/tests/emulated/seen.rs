@@ -1,5 +1,7 @@
 //! What the head sees of a rack of three managers, and waiting for it.
 
+use std::time::Duration;
+
 use cluster::swarm::Member;
 use cluster::view::{NodeView, StackState, StackView, SwarmView};
 use lab::Lab;
@@ -39,12 +41,17 @@ impl Seen {
 }
 
 /// Waits until `reached` says so of what the head sees.
-pub(crate) fn wait(lab: &Lab, what: &str, mut reached: impl FnMut(&Seen) -> bool) {
+pub(crate) fn wait(lab: &Lab, what: &str, reached: impl FnMut(&Seen) -> bool) {
+    wait_at_most(lab, what, SWARM_LIMIT, reached);
+}
+
+/// The same for what takes longer.
+pub(crate) fn wait_at_most(lab: &Lab, what: &str, limit: Duration, mut reached: impl FnMut(&Seen) -> bool) {
     let look = &mut |nodes: &[NodeView]| {
         let stacks = lab.client().get("/v1/stacks").unwrap();
         reached(&Seen { nodes: nodes.to_vec(), swarm: swarm(lab), stacks })
     };
-    if let Err(error) = lab.wait_for(what, SWARM_LIMIT, look) {
+    if let Err(error) = lab.wait_for(what, limit, look) {
         panic!("{error:#}\n{:?}\n{}", swarm(lab), lab.head_log(30));
     }
 }

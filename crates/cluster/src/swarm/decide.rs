@@ -81,8 +81,12 @@ pub struct NodeState {
     pub heard_ms: u64,
     /// Whether an order is under way there.
     pub busy: bool,
+    /// Whether one of these orders changes entries of the swarm ([`Action::changes_entries`]).
+    pub changing: bool,
     /// Whether it is to be rebooted.
     pub reboot: Reboot,
+    /// The labels that Docker is to have for it.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Everything a decision looks at.
@@ -137,6 +141,8 @@ pub struct Swarm {
     lost_since: Option<u64>,
     /// The ids of the entries that were drained for a reboot, and since when each is seen drained.
     drained: BTreeMap<String, u64>,
+    /// The ids of the entries whose nodes nobody hears, and since when.
+    silent: BTreeMap<String, u64>,
     /// The forgotten nodes whose tokens are being rotated away.
     rotating: Vec<NodeName>,
 }
@@ -289,14 +295,15 @@ impl Swarm {
         (self.leaderless_since, self.lost_since) = (None, None);
         self.remember(desk, facts);
         let forgotten = self.known.as_ref().map(|known| known.forgotten.clone()).unwrap_or_default();
-        let mut council =
-            Council { desk, authority, facts, members: &facts.members, drained: &mut self.drained };
+        let (members, drained, silent) = (&facts.members, &mut self.drained, &mut self.silent);
+        let mut council = Council { desk, authority, facts, members, drained, silent };
         council.bury(&forgotten);
         if council.rotate_tokens(&forgotten) {
             self.rotating.clone_from(&forgotten);
         }
         council.reboot();
         council.fit_managers();
+        council.fit_labels();
         self.remember_promotion(desk, &facts.members);
         let manager = format!("{}:{SWARM_PORT}", authority.address);
         for node in &desk.view.nodes {

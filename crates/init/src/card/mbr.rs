@@ -1,5 +1,7 @@
 //! The partition table of a card (MBR): reads it, and says how it has to look. Writes nothing.
 
+use cluster::plan::Keep;
+
 /// All positions and sizes count these.
 pub(super) const SECTOR_BYTES: u64 = 512;
 /// The size of the system slot: 512 MiB.
@@ -41,11 +43,12 @@ impl Table {
     }
 
     /// The table as a card of `total` sectors has to have it: the first partition and the boot code
-    /// stay, the system slot and the data follow, there is no fourth.
+    /// stay, the system slot and the data follow; behind them lies the fourth, where something is to be kept. One that
+    /// is there already stays as it is, of whatever size: moving its ends would cost what is in it.
     ///
     /// # Errors
     /// There is no first partition, or the card is too small; in a sentence.
-    pub(super) fn completed(&self, total: u64) -> Result<Self, String> {
+    pub(super) fn completed(&self, total: u64, keep: Keep) -> Result<Self, String> {
         if self.first_start().is_none() {
             return Err("the card has no first partition".to_owned());
         }
@@ -54,15 +57,38 @@ impl Table {
         let data = system + SYSTEM_SECTORS;
         // The format counts in 32 bits: what lies beyond 2 TiB stays unused.
         let end = total.min(u64::from(u32::MAX)) / SECTORS_PER_MIB * SECTORS_PER_MIB;
-        if end < data + DATA_SECTORS_MIN {
-            let needed = (data + DATA_SECTORS_MIN).div_ceil(SECTORS_PER_MIB);
-            return Err(format!("the card is too small: it needs {needed} MiB"));
-        }
         let mut table = self.clone();
+        let kept = u64::from(keep.mib()) * SECTORS_PER_MIB;
+        let data_end = if kept == 0 {
+            table.entry_mut(3).fill(0);
+            end
+        } else if let Some(begin) = self.kept_start(data + DATA_SECTORS_MIN, end) {
+            begin
+        } else {
+            table.set(3, end.saturating_sub(kept), kept);
+            end.saturating_sub(kept)
+        };
+        if data_end < data + DATA_SECTORS_MIN {
+            let needed = (data + DATA_SECTORS_MIN + kept).div_ceil(SECTORS_PER_MIB);
+            let why = if kept == 0 { String::new() } else { format!(" to keep {keep}") };
+            return Err(format!("the card is too small: it needs {needed} MiB{why}"));
+        }
         table.set(1, system, SYSTEM_SECTORS);
-        table.set(2, data, end - data);
-        table.entry_mut(3).fill(0);
+        table.set(2, data, data_end - data);
         Ok(table)
+    }
+
+    /// First sector of the fourth partition; `None` if there is none.
+    pub(super) fn fourth_start(&self) -> Option<u64> {
+        let (start, length) = self.extent(3);
+        (start > 0 && length > 0).then_some(start)
+    }
+
+    /// Where the fourth partition begins, if there is one of ours that lies where it can.
+    fn kept_start(&self, least: u64, end: u64) -> Option<u64> {
+        let (start, length) = self.extent(3);
+        let is_ours = self.entry(3)[4] == LINUX && length > 0;
+        (is_ours && start >= least && start + length <= end).then_some(start)
     }
 
     fn extent(&self, index: usize) -> (u64, u64) {
@@ -108,16 +134,16 @@ pub(super) mod tests {
     #[test]
     fn a_new_card_is_completed_and_a_complete_one_is_left_alone() {
         let new = only_first(2_048, 131_072);
-        let complete = new.completed(FOUR_GIB).expect("large enough");
+        let complete = new.completed(FOUR_GIB, Keep::NOTHING).expect("large enough");
         assert_eq!(complete.extent(0), (2_048, 131_072));
         assert_eq!(complete.extent(1), (133_120, SYSTEM_SECTORS));
         assert_eq!(complete.extent(2), (133_120 + SYSTEM_SECTORS, FOUR_GIB - 133_120 - SYSTEM_SECTORS));
-        assert_eq!(complete.completed(FOUR_GIB).as_ref(), Ok(&complete));
+        assert_eq!(complete.completed(FOUR_GIB, Keep::NOTHING).as_ref(), Ok(&complete));
     }
 
     #[test]
     fn a_crooked_first_partition_is_followed_on_the_next_mebibyte() {
-        let complete = only_first(63, 100_000).completed(FOUR_GIB).expect("large enough");
+        let complete = only_first(63, 100_000).completed(FOUR_GIB, Keep::NOTHING).expect("large enough");
         assert_eq!(complete.extent(1).0, 100_352);
     }
 
@@ -126,7 +152,7 @@ pub(super) mod tests {
         let mut odd = only_first(2_048, 131_072);
         odd.0[..4].copy_from_slice(b"boot");
         odd.set(3, 5, 6);
-        let complete = odd.completed(FOUR_GIB).expect("large enough");
+        let complete = odd.completed(FOUR_GIB, Keep::NOTHING).expect("large enough");
         assert_eq!(&complete.0[..4], b"boot");
         assert_eq!(complete.extent(3), (0, 0));
     }
@@ -134,13 +160,38 @@ pub(super) mod tests {
     #[test]
     fn small_cards_huge_cards_and_other_disks() {
         let new = only_first(2_048, 131_072);
-        assert!(new.completed(1_000_000).expect_err("too small").contains("833 MiB"));
-        let huge = new.completed(1 << 40).expect("only its start is used");
+        assert!(new.completed(1_000_000, Keep::NOTHING).expect_err("too small").contains("833 MiB"));
+        let huge = new.completed(1 << 40, Keep::NOTHING).expect("only its start is used");
         assert!(huge.extent(2).0 + huge.extent(2).1 <= u64::from(u32::MAX));
         let mut gpt = new.clone();
         gpt.entry_mut(0)[4] = GPT_PROTECTION;
         assert_eq!(gpt.first_start(), None);
-        assert!(Table([0; 512]).completed(FOUR_GIB).is_err());
-        assert!(only_first(u64::from(u32::MAX), u64::from(u32::MAX)).completed(FOUR_GIB).is_err());
+        assert!(Table([0; 512]).completed(FOUR_GIB, Keep::NOTHING).is_err());
+        assert!(
+            only_first(u64::from(u32::MAX), u64::from(u32::MAX)).completed(FOUR_GIB, Keep::NOTHING).is_err()
+        );
+    }
+
+    #[test]
+    fn what_is_kept_lies_behind_the_data_and_stays_where_it_is_until_nothing_is_to_be_kept() {
+        let keep = |text: &str| text.parse::<Keep>().expect("a size");
+        let complete = only_first(2_048, 131_072).completed(FOUR_GIB, Keep::NOTHING).expect("large enough");
+        let keeping = complete.completed(FOUR_GIB, keep("1G")).expect("large enough");
+        let begin = FOUR_GIB - 1_024 * SECTORS_PER_MIB;
+        assert_eq!(keeping.extent(3), (begin, 1_024 * SECTORS_PER_MIB));
+        assert_eq!(keeping.extent(2).0 + keeping.extent(2).1, begin);
+        assert_eq!(keeping.extent(1), complete.extent(1));
+        for other in ["1G", "512M", "900G"] {
+            assert_eq!(keeping.completed(FOUR_GIB, keep(other)).as_ref(), Ok(&keeping), "{other}");
+        }
+        assert_eq!(keeping.completed(FOUR_GIB, Keep::NOTHING), Ok(complete));
+        // One that reaches into the system slot, or behind the card's end, is not ours.
+        for (start, length) in [(200_000, 4_096), (begin, 1_025 * SECTORS_PER_MIB)] {
+            let mut odd = keeping.clone();
+            odd.set(3, start, length);
+            assert_eq!(odd.completed(FOUR_GIB, keep("1G")).as_ref(), Ok(&keeping));
+        }
+        let small = keeping.completed(1_000_000, keep("8G")).expect_err("too small");
+        assert!(small.contains("it needs 9025 MiB to keep 8G"), "{small}");
     }
 }

@@ -55,7 +55,7 @@ fn with(disk: &File, at: u64, bytes: &[u8]) {
 
 /// The table that a card has, and the one that it is to have.
 fn tables(disk: &File) -> (Table, Table) {
-    match examine(disk, FOUR_GIB, false) {
+    match examine(disk, FOUR_GIB, false, Keep::NOTHING) {
         Look::Card(tables) => *tables,
         other => panic!("{other:?}"),
     }
@@ -81,22 +81,22 @@ fn a_new_card_is_completed_and_a_complete_one_stays() {
 fn blank_disks_garbage_and_other_people_s_disks_are_left_alone() {
     let blank = tempfile::tempfile().unwrap();
     blank.set_len(4 << 20).unwrap();
-    assert_eq!(examine(&blank, FOUR_GIB, false), Look::Foreign);
+    assert_eq!(examine(&blank, FOUR_GIB, false, Keep::NOTHING), Look::Foreign);
 
     let garbage = tempfile::tempfile().unwrap();
     let noise: Vec<u8> =
         (0..4_u32 << 20).map(|place| (place.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
     with(&garbage, 0, &noise);
-    assert_eq!(examine(&garbage, FOUR_GIB, false), Look::Foreign);
+    assert_eq!(examine(&garbage, FOUR_GIB, false, Keep::NOTHING), Look::Foreign);
     with(&garbage, 510, &[0x55, 0xaa]);
-    assert_eq!(examine(&garbage, FOUR_GIB, false), Look::Foreign);
+    assert_eq!(examine(&garbage, FOUR_GIB, false, Keep::NOTHING), Look::Foreign);
 
     // Somebody's card with a FAT of another name, and one whose first partition is Linux's.
-    assert_eq!(examine(&card_image("HOLIDAYS", "32"), FOUR_GIB, false), Look::Foreign);
+    assert_eq!(examine(&card_image("HOLIDAYS", "32"), FOUR_GIB, false, Keep::NOTHING), Look::Foreign);
     let other = tempfile::tempfile().unwrap();
     with(&other, 0, mbr::tests::only_first(2048, 81_920).sector());
     with(&other, 2048 * SECTOR_BYTES + 1_080, &[0x53, 0xef]);
-    assert_eq!(examine(&other, FOUR_GIB, false), Look::Foreign);
+    assert_eq!(examine(&other, FOUR_GIB, false, Keep::NOTHING), Look::Foreign);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_gpt_is_left_alone_even_if_a_fat_of_our_name_is_on_it() {
     let disk = card_image(LABEL, "32");
     // The type of the partition with which a GPT protects itself.
     with(&disk, 446 + 4, &[0xee]);
-    assert_eq!(examine(&disk, FOUR_GIB, false), Look::Foreign);
+    assert_eq!(examine(&disk, FOUR_GIB, false, Keep::NOTHING), Look::Foreign);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_real_gpt_is_left_alone() {
     let mut child = sfdisk.spawn().unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"label: gpt\n,,\n").unwrap();
     assert!(child.wait().unwrap().success());
-    assert_eq!(examine(&File::open(&path).unwrap(), FOUR_GIB, false), Look::Foreign);
+    assert_eq!(examine(&File::open(&path).unwrap(), FOUR_GIB, false, Keep::NOTHING), Look::Foreign);
 }
 
 #[test]
@@ -135,18 +135,18 @@ fn a_table_that_was_half_written_is_written_again() {
     assert_eq!(again, wanted);
     // Without its signature it is no table: nobody can say whose disk it is.
     with(&disk, 510, &[0, 0]);
-    assert_eq!(examine(&disk, FOUR_GIB, false), Look::Foreign);
+    assert_eq!(examine(&disk, FOUR_GIB, false, Keep::NOTHING), Look::Foreign);
 }
 
 #[test]
 fn small_and_write_protected_cards_say_what_to_do() {
     let disk = card_image(LABEL, "32");
-    let small = why_useless(examine(&disk, 131_072, false));
+    let small = why_useless(examine(&disk, 131_072, false, Keep::NOTHING));
     assert!(small.contains("too small: it needs"), "{small}");
-    let protected = why_useless(examine(&disk, FOUR_GIB, true));
+    let protected = why_useless(examine(&disk, FOUR_GIB, true, Keep::NOTHING));
     assert!(protected.contains("write-protected: push its switch"), "{protected}");
     // A protected disk of somebody else is none of our business.
-    assert_eq!(examine(&card_image("HOLIDAYS", "32"), FOUR_GIB, true), Look::Foreign);
+    assert_eq!(examine(&card_image("HOLIDAYS", "32"), FOUR_GIB, true, Keep::NOTHING), Look::Foreign);
 }
 
 #[test]
@@ -154,9 +154,9 @@ fn a_card_that_vanishes_is_no_card() {
     let disk = card_image(LABEL, "32");
     // What is left of a card that was pulled out: it opens, but nothing can be read.
     disk.set_len(0).unwrap();
-    assert_eq!(examine(&disk, FOUR_GIB, false), Look::Foreign);
+    assert_eq!(examine(&disk, FOUR_GIB, false, Keep::NOTHING), Look::Foreign);
     disk.set_len(600).unwrap();
-    assert_eq!(examine(&disk, FOUR_GIB, false), Look::Foreign);
+    assert_eq!(examine(&disk, FOUR_GIB, false, Keep::NOTHING), Look::Foreign);
     assert!(no_card(&[]).contains("no card"));
     assert!(no_card(&["/dev/sda".into()]).contains("left alone: /dev/sda"));
 }

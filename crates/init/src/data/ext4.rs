@@ -6,12 +6,11 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, ensure};
 
-/// Where the superblock begins, and how much of it is read, in bytes.
+/// Where the superblock begins, in bytes.
 const SUPERBLOCK_AT: u64 = 1_024;
-const SUPERBLOCK_BYTES: usize = 1_024;
 /// `s_magic` and `s_state`.
-const MAGIC_AT: usize = 0x38;
-const STATE_AT: usize = 0x3a;
+const MAGIC_AT: u64 = 0x38;
+const STATE_AT: u64 = 0x3a;
 const MAGIC: u16 = 0xef53;
 /// In `s_state`: the kernel found errors.
 const HAS_ERRORS: u16 = 0x0002;
@@ -21,10 +20,22 @@ const HAS_ERRORS: u16 = 0x0002;
 /// # Errors
 /// What speaks against it.
 pub(super) fn check(device: &File) -> Result<()> {
-    let mut superblock = [0; SUPERBLOCK_BYTES];
-    device.read_exact_at(&mut superblock, SUPERBLOCK_AT).context("reading the data partition")?;
-    let half = |at: usize| u16::from_le_bytes([superblock[at], superblock[at + 1]]);
-    ensure!(half(MAGIC_AT) == MAGIC, "there is no file system on it");
-    ensure!(half(STATE_AT) & HAS_ERRORS == 0, "its file system has errors");
+    ensure!(is_there(device)?, "there is no file system on it");
+    ensure!(half(device, STATE_AT)? & HAS_ERRORS == 0, "its file system has errors");
     Ok(())
+}
+
+/// Whether there is an ext4 on the device, sound or not.
+///
+/// # Errors
+/// It cannot be read.
+pub(super) fn is_there(device: &File) -> Result<bool> {
+    Ok(half(device, MAGIC_AT)? == MAGIC)
+}
+
+/// A field of 16 bits.
+fn half(device: &File, at: u64) -> Result<u16> {
+    let mut bytes = [0; 2];
+    device.read_exact_at(&mut bytes, SUPERBLOCK_AT + at).context("reading the partition")?;
+    Ok(u16::from_le_bytes(bytes))
 }

@@ -51,7 +51,7 @@ fn a_file_system_with_errors_or_none_at_all_is_not_trusted() {
     assert!(check(&blank).contains("no file system"));
     let short = folder.path().join("short");
     fs::write(&short, "x").unwrap();
-    assert!(check(&short).contains("reading the data partition"));
+    assert!(check(&short).contains("reading the partition"));
 }
 
 #[test]
@@ -106,9 +106,9 @@ fn a_mounted_file_system_is_kept_with_its_files_or_let_go() {
     let Ok(()) = mount_data(device, &place, KEPT_OPTIONS) else { return };
     umount2(&place, MntFlags::MNT_DETACH).unwrap();
 
-    assert!(keep(device, &place, "another stamp", root).is_err());
+    assert!(mount_kept(device, &place, "another stamp", root).is_err());
     assert!(!place.join("mine").exists(), "it was let go");
-    keep(device, &place, &stamp(), root).unwrap();
+    mount_kept(device, &place, &stamp(), root).unwrap();
     assert_eq!(fs::read_to_string(place.join("mine")).unwrap(), "hello");
     // As after a power cut: the journal is not empty when it is mounted again.
     fs::write(place.join("more"), "written").unwrap();
@@ -117,7 +117,34 @@ fn a_mounted_file_system_is_kept_with_its_files_or_let_go() {
     fs::copy(folder.path().join("data"), &copy).unwrap();
     umount2(&place, MntFlags::MNT_DETACH).unwrap();
     let cut = Loop::of(&copy).unwrap();
-    keep(Path::new(&cut.0), &place, &stamp(), root).unwrap();
+    mount_kept(Path::new(&cut.0), &place, &stamp(), root).unwrap();
     assert_eq!(fs::read_to_string(place.join("more")).unwrap(), "written");
     umount2(&place, MntFlags::MNT_DETACH).unwrap();
+}
+
+/// As above, where mounting is possible.
+#[test]
+fn what_another_node_keeps_and_what_has_errors_is_neither_used_nor_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let device = file_system(folder.path(), &[(".fledermaus-keep", "node1\n"), ("mine", "hello")]);
+    let place = folder.path().join("place");
+    let Some(looped) = Loop::of(&device) else { return };
+    let mount_as = |node: &str| keep::mount(Path::new(&looped.0), &place, node);
+    fs::create_dir(&place).unwrap();
+    let Ok(()) = mount_data(Path::new(&looped.0), &place, KEPT_OPTIONS) else { return };
+    umount2(&place, MntFlags::MNT_DETACH).unwrap();
+
+    let refused = format!("{:#}", mount_as("node2").unwrap_err());
+    assert!(refused.contains("what \"node1\" keeps"), "{refused}");
+    assert!(!place.join("mine").exists(), "it was let go");
+    assert_eq!(mount_as("node1").unwrap(), "as it was");
+    assert_eq!(fs::read_to_string(place.join("mine")).unwrap(), "hello");
+    umount2(&place, MntFlags::MNT_DETACH).unwrap();
+    drop(looped);
+
+    tool("debugfs", &["-w", "-R", "set_super_value state 2", device.to_str().unwrap()]);
+    let looped = Loop::of(&device).unwrap();
+    let refused = format!("{:#}", keep::mount(Path::new(&looped.0), &place, "node1").unwrap_err());
+    assert!(refused.contains("e2fsck in another machine") && refused.contains("has errors"), "{refused}");
+    assert!(tool("debugfs", &["-R", "cat /mine", device.to_str().unwrap()]).contains("hello"));
 }

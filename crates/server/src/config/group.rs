@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cluster::NodeName;
 use cluster::configuration::{Named, Reader, Table};
-use cluster::plan::{RootPlace, WipePolicy};
+use cluster::plan::{Keep, RootPlace, WipePolicy};
 use cluster::swarm::RoleWish;
 
 use super::{file_name, image};
@@ -12,7 +12,7 @@ use crate::artefacts::Sources;
 use crate::head::wishes::{self, Wishes};
 
 /// The keys of [`Common`].
-pub(super) const COMMON: [&str; 6] = ["user_data", "role", "wipe", "root", "image", "labels"];
+pub(super) const COMMON: [&str; 7] = ["user_data", "role", "wipe", "keep", "root", "image", "labels"];
 
 /// What can be wished of a node and of a group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub(crate) struct Common {
     pub(crate) user_data: Option<String>,
     pub(crate) role: Option<RoleWish>,
     pub(crate) wipe: Option<WipePolicy>,
+    pub(crate) keep: Option<Keep>,
     pub(crate) root: Option<RootPlace>,
     pub(crate) image: Option<String>,
     pub(crate) labels: BTreeMap<String, String>,
@@ -77,6 +78,7 @@ pub(super) fn common<'a>(reader: &mut Reader<'a>, table: &Table<'a>, images: &So
         user_data: file_name(reader, table, "user_data"),
         role: role(reader, table),
         wipe: reader.parsed::<WipePolicy>(table, "wipe"),
+        keep: reader.parsed::<Keep>(table, "keep"),
         root: reader.parsed::<RootPlace>(table, "root"),
         image: image::named(reader, table, images),
         labels: labels(reader, table),

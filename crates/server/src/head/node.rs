@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use cluster::life::LifeNumber;
 use cluster::phase::{Event, Phase, Step};
-use cluster::plan::{RootPlace, WipePolicy};
+use cluster::plan::{Keep, RootPlace, WipePolicy};
 use cluster::report::{Action, Health, Order};
 use cluster::swarm::{Reboot, RoleWish, SwarmFacts};
 use cluster::view::{NodeView, TimelineLine};
@@ -71,6 +71,8 @@ pub(crate) struct Node {
     pub(crate) wish: RoleWish,
     pub(crate) user_data: Option<String>,
     pub(crate) wipe: Option<WipePolicy>,
+    /// What of its card no wipe reaches.
+    pub(crate) keep: Keep,
     pub(crate) root: Option<RootPlace>,
     /// The name of its image; the default one if there is none.
     pub(crate) image: Option<String>,
@@ -161,6 +163,7 @@ impl Node {
             wish: RoleWish::Any,
             user_data: None,
             wipe: None,
+            keep: Keep::NOTHING,
             root: None,
             image: None,
             labels: BTreeMap::new(),

@@ -73,7 +73,9 @@ impl State {
                 facts: node.facts.clone(),
                 heard_ms: node.heard_ms,
                 busy: !node.orders.is_empty() || self.now_ms < node.rest_until_ms,
+                changing: node.orders.iter().any(|order| order.action.changes_entries()),
                 reboot: node.kept.reboot,
+                labels: node.labels.clone(),
             })
         };
         let mut nodes: Vec<NodeState> = self.nodes.values().filter_map(node).collect();

@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use cluster::plan::{RootPlace, WipePolicy};
+use cluster::plan::{Keep, RootPlace, WipePolicy};
 use cluster::swarm::RoleWish;
 use cluster::{Mac, NodeName};
 
@@ -28,7 +28,8 @@ pub(crate) type Wishes = BTreeMap<String, String>;
 pub(crate) type Groups = BTreeMap<String, GroupSettings>;
 
 /// What can be wished beside labels.
-pub(crate) const KEYS: [&str; 8] = ["name", "address", "group", "role", "user_data", "wipe", "root", "image"];
+pub(crate) const KEYS: [&str; 9] =
+    ["name", "address", "group", "role", "user_data", "wipe", "keep", "root", "image"];
 /// How a label's key begins.
 pub(crate) const LABEL: &str = "label.";
 /// The most labels of a node, and the longest key and value, in bytes.
@@ -51,6 +52,7 @@ pub(crate) fn of_common(common: &Common) -> Wishes {
         ("role", common.role.map(|role| role_word(role).to_owned())),
         ("user_data", common.user_data.clone()),
         ("wipe", common.wipe.map(|wipe| wipe.word().to_owned())),
+        ("keep", common.keep.map(|keep| keep.to_string())),
         ("root", common.root.map(|root| root.word().to_owned())),
         ("image", common.image.clone()),
     ];
@@ -107,6 +109,7 @@ pub(crate) fn check(key: &str, text: &str) -> Result<(), String> {
             wrong("is no file name in the user data directory")
         }
         "wipe" if text.parse::<WipePolicy>().is_err() => wrong("is no policy: write always or on-change"),
+        "keep" => text.parse::<Keep>().map(drop).map_err(|error| format!("`keep`: {error}")),
         "group" | "image" if text.parse::<NodeName>().is_err() => wrong("is no name"),
         "root" if text.parse::<RootPlace>().is_err() => wrong("is no place: write auto, card, ram or copy"),
         _ if KEYS.contains(&key) => Ok(()),
@@ -156,6 +159,7 @@ impl Node {
         self.wish = text("role").and_then(role).unwrap_or_default();
         self.user_data = text("user_data").map(str::to_owned);
         self.wipe = text("wipe").and_then(|word| word.parse().ok());
+        self.keep = text("keep").and_then(|text| text.parse().ok()).unwrap_or_default();
         self.root = text("root").and_then(|text| text.parse().ok());
         self.image = text("image").map(str::to_owned);
         let label =
@@ -225,6 +229,7 @@ mod tests {
             ("user_data", ".hidden", "no file name"),
             ("wipe", "never", "write always or on-change"),
             ("root", "nfs", "write auto, card, ram or copy"),
+            ("keep", "all", "write none, or 64M to 1024G"),
             ("colour", "red", "is no key here: write one of name, address"),
             ("label.a b", "x", "cannot be a label"),
             ("label.a", "\u{1b}[2J", "cannot be a label's value"),

@@ -11,6 +11,9 @@ use crate::swarm::{LocalState, ManagerFacts, Member, Service};
 /// back must not block the others for ever.
 const REBOOT_LIMIT_MS: u64 = 900_000;
 
+/// How long a node may be silent, to the managers and to the head, before its entry counts as dead, in milliseconds. It takes
+/// longer than a boot and a plug that was pulled by mistake; whoever comes back later joins anew.
+pub(super) const SILENT_LIMIT_MS: u64 = 600_000;
 /// How long a drained node still answers for services that run elsewhere, in milliseconds: a second more than resolvers
 /// keep the cluster's names.
 const DRAINED_MS: u64 = 6_000;
@@ -25,16 +28,28 @@ pub(super) struct Council<'d, 'v, 'm> {
     pub(super) facts: &'m ManagerFacts,
     pub(super) members: &'m [Member],
     pub(super) drained: &'m mut BTreeMap<String, u64>,
+    pub(super) silent: &'m mut BTreeMap<String, u64>,
 }
 
 impl Council<'_, '_, '_> {
+    /// Has the manager that answers change something. One change at a time: while another manager is at one, what this one says
+    /// may be from before it. Seen in the lab: a slow demotion, ordered through three managers, undid the promotion after it.
     fn tell(&mut self, action: Action) {
-        self.desk.order(&self.authority.name, action);
+        let is_changing = |node: &&NodeState| node.changing && is_live(node, self.desk.now_ms);
+        if self.desk.view.nodes.iter().find(is_changing).is_none() {
+            self.desk.order(&self.authority.name, action);
+        }
     }
 
-    /// Removes the entries of lives that are over: the node is empty, is there under another id, or was forgotten.
+    /// Removes the entries of lives that are over: the node is empty, is there under another id, was forgotten, or has been
+    /// silent for too long. A dead manager's entry costs nothing when it goes: those who are left are as many as before.
     pub(super) fn bury(&mut self, forgotten: &[NodeName]) {
+        self.note_silent();
         let dead = self.members.iter().find(|member| {
+            let since_ms = self.silent.get(&member.id);
+            if since_ms.is_some_and(|since_ms| self.desk.now_ms >= since_ms + SILENT_LIMIT_MS) {
+                return true;
+            }
             let Some(node) = self.desk.node(&member.hostname) else {
                 return !member.ready && is_of(member, forgotten);
             };
@@ -52,6 +67,26 @@ impl Council<'_, '_, '_> {
         let Some(dead) = dead else { return };
         let id = dead.id.clone();
         self.tell(if dead.manager { Action::Demote { id } } else { Action::Remove { id } });
+    }
+
+    /// Notes whose nodes neither the managers nor the head hear, and since when. Both: a partition alone takes nobody out.
+    fn note_silent(&mut self) {
+        let members = self.members;
+        self.silent.retain(|id, _| members.iter().any(|member| member.id == *id));
+        for member in members {
+            let is_ours = self.desk.node(&member.hostname);
+            let is_silent = is_ours.is_some_and(|node| !is_live(node, self.desk.now_ms));
+            if member.ready || member.unheard || !is_silent {
+                self.silent.remove(&member.id);
+                continue;
+            }
+            self.silent.entry(member.id.clone()).or_insert(self.desk.now_ms);
+            let minutes = SILENT_LIMIT_MS / 60_000;
+            self.desk.hold(format!(
+                "{} is down: its entry is removed once it has been silent for {minutes} minutes",
+                member.hostname
+            ));
+        }
     }
 
     /// Has the join tokens rotated once no entry of a forgotten node is left. Whether it was told.
@@ -210,28 +245,56 @@ impl Council<'_, '_, '_> {
         fit.min().map(|(_, _, id)| id)
     }
 
-    /// As many managers as wanted, an odd number, one change at a time and only while all are reachable.
+    /// As many managers as wanted, an odd number, one change at a time and only while all are reachable. One that is to be a
+    /// worker goes once another has taken its place.
     pub(super) fn fit_managers(&mut self) {
         let managers: Vec<&Member> = self.members.iter().filter(|member| member.manager).collect();
         let steady = managers.iter().all(|member| member.reachable);
-        let rebooting = self.desk.view.nodes.iter().any(|node| node.reboot != Reboot::No);
+        // One that was told and never came back keeps nobody from taking its place.
+        let is_rebooting = |node: &NodeState| node.reboot == Reboot::Wanted || self.is_away(node);
+        let rebooting = self.desk.view.nodes.iter().any(is_rebooting);
         if !steady || rebooting {
             return;
         }
-        let possible = self.members.iter().filter(|member| member.ready && self.may_manage(member)).count();
-        let target =
-            self.desk.view.managers.min(possible - usize::from(possible > 0 && possible % 2 == 0)).max(1);
-        if managers.len() < target {
-            if let Some(id) = self.candidate() {
-                self.tell(Action::Promote { id });
-            }
-        } else if managers.len() > target
-            && let Some(surplus) =
+        let fitting = |is_counted: &dyn Fn(&Member) -> bool| {
+            let count =
+                self.members.iter().filter(|member| is_counted(member) && self.may_manage(member)).count();
+            self.desk.view.managers.min(count - usize::from(count > 0 && count.is_multiple_of(2))).max(1)
+        };
+        // One that is not Ready for a moment is no reason to have fewer managers: that takes an entry less.
+        let (at_least, at_most) = (fitting(&|member| member.ready), fitting(&|_| true));
+        let misplaced = managers.iter().find(|member| self.is_to_work(member));
+        let fit = managers.iter().filter(|member| !self.is_to_work(member)).count();
+        if fit < at_least
+            && let Some(id) = self.candidate()
+        {
+            self.tell(Action::Promote { id });
+        } else if managers.len() > at_most
+            && let Some(surplus) = misplaced.or_else(|| {
                 managers.iter().filter(|member| !member.leader).max_by_key(|member| &member.hostname)
+            })
         {
             let id = surplus.id.clone();
             self.tell(Action::Demote { id });
         }
+    }
+
+    /// Docker's labels of a node are the operator's: a node that was made new has them again.
+    pub(super) fn fit_labels(&mut self) {
+        let stale = self.members.iter().find_map(|member| {
+            let node = self.desk.node(&member.hostname)?;
+            let is_own = node.facts.as_ref().is_some_and(|facts| facts.node_id == member.id);
+            // A manager of an older image does not say which there are.
+            let labels = member.labels.as_ref()?;
+            (is_own && *labels != node.labels).then(|| (member.id.clone(), node.labels.clone()))
+        });
+        if let Some((id, labels)) = stale {
+            self.tell(Action::Label { id, labels });
+        }
+    }
+
+    fn is_to_work(&self, member: &Member) -> bool {
+        self.desk.node(&member.hostname).is_some_and(|node| node.wish == RoleWish::Worker)
     }
 
     fn may_manage(&self, member: &Member) -> bool {

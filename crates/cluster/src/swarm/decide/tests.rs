@@ -1,10 +1,12 @@
 //! The decisions against a model of Docker Swarm: random reboots, wipes, lost answers and delays.
 
+mod absent;
 mod world;
 
 use proptest::prelude::*;
 
 use self::world::{Machine, STEP_MS, World};
+use super::council::SILENT_LIMIT_MS;
 use super::*;
 
 #[test]
@@ -73,88 +75,6 @@ fn several_reboot_at_a_time_and_most_managers_stay() {
         world.settle(&mut swarm, managers);
         world.assert_whole(managers);
     }
-}
-
-/// Its entry goes, a manager's too, and nobody joins with what it knew.
-#[test]
-fn a_node_that_never_returns_is_forgotten_with_its_entry_and_its_tokens() {
-    let (mut world, mut swarm) = (World::new(4), Swarm::default());
-    world.settle(&mut swarm, 3);
-    let gone = world.machines.remove(0);
-    world.settle(&mut swarm, 3);
-    assert_eq!((world.entries.len(), world.rotations), (4, 0), "it may come back");
-    swarm.forget(gone.name.clone());
-    let kept = serde_json::to_string(swarm.known().expect("a swarm")).expect("written");
-    // The head may start anew at any time.
-    let mut swarm = Swarm::new(serde_json::from_str(&kept).expect("read"));
-    while world.rotations == 0 {
-        world.turn(&mut swarm, 3, None);
-        world.act_all();
-        world.come_up();
-    }
-    swarm.rotated();
-    world.settle(&mut swarm, 3);
-    world.assert_whole(3);
-    assert_eq!(world.rotations, 1);
-    assert!(swarm.known().is_some_and(|known| known.forgotten.is_empty()));
-}
-
-/// A board that died is replaced: its entry does not wait until the new one, of the same name, comes up.
-#[test]
-fn an_entry_of_a_forgotten_board_goes_though_another_has_its_name() {
-    let (mut world, mut swarm) = (World::new(4), Swarm::default());
-    world.settle(&mut swarm, 3);
-    (world.machines[0].up, world.machines[0].swarm) = (false, None);
-    swarm.forget(world.machines[0].name.clone());
-    for _ in 0..20 {
-        world.turn(&mut swarm, 3, None);
-        world.act_all();
-    }
-    assert_eq!(world.entries.len(), 3, "{:?}", world.entries);
-    assert!(world.rotations > 0);
-    swarm.rotated();
-    world.machines[0].up = true;
-    world.settle(&mut swarm, 3);
-    world.assert_whole(3);
-    assert_eq!(world.entries.len(), 4);
-}
-
-/// Two of three managers are lost for ever, one of them forgotten: the swarm begins anew.
-#[test]
-fn a_forgotten_manager_does_not_count_for_the_quorum_that_is_waited_for() {
-    let (mut world, mut swarm) = (World::new(3), Swarm::default());
-    world.settle(&mut swarm, 3);
-    let before = swarm.known().cloned().expect("a swarm");
-    let gone = world.machines.remove(0);
-    world.wipe(1);
-    world.come_up();
-    world.settle(&mut swarm, 3);
-    assert_eq!(swarm.known().expect("a swarm").cluster_id, before.cluster_id, "the first may come back");
-    swarm.forget(gone.name.clone());
-    world.settle(&mut swarm, 3);
-    assert_ne!(swarm.known().expect("a swarm").cluster_id, before.cluster_id);
-    world.assert_whole(3);
-}
-
-/// The only manager is gone for ever, with the promotion of a second half done: nobody is left who is empty.
-#[test]
-fn nodes_of_a_lost_swarm_form_the_next_though_none_of_them_is_empty() {
-    let (mut world, mut swarm) = (World::new(4), Swarm::default());
-    world.settle(&mut swarm, 1);
-    let before = swarm.known().cloned().expect("a swarm");
-    // Three are wanted from now on; the order to promote is given and never carried out.
-    let orders = world.turn(&mut swarm, 3, None).orders;
-    assert!(matches!(&orders[..], [(_, Action::Promote { .. })]), "{orders:?}");
-    assert_eq!(swarm.known().expect("a swarm").managers.len(), 2);
-    world.machines.iter_mut().for_each(|machine| machine.order = None);
-    let place = world.machines.iter().position(|machine| before.managers == [machine.name.clone()]);
-    let gone = world.machines.remove(place.expect("the manager"));
-    world.settle(&mut swarm, 3);
-    assert_eq!(swarm.known().expect("a swarm").cluster_id, before.cluster_id, "the manager may come back");
-    swarm.forget(gone.name);
-    world.settle(&mut swarm, 3);
-    assert_ne!(swarm.known().expect("a swarm").cluster_id, before.cluster_id);
-    world.assert_whole(3);
 }
 
 #[test]
@@ -300,16 +220,25 @@ fn a_kept_node_whose_docker_is_still_looking_for_its_manager_is_given_time() {
 }
 
 proptest! {
-    /// Power cuts of any nodes, with and without their data, wanted reboots, lost orders and slow machines, in any order: never two
-    /// swarms with a quorum, and at the end everything is whole again.
+    /// Power cuts of any nodes, with and without their data, wanted reboots, lost orders, slow machines, partitions, late reports
+    /// and nodes that are plugged in later, in any order: never two swarms with a quorum, no manager is told to reboot, and at
+    /// the end everything is whole again. Then some die for ever, most managers excepted: it becomes whole without them.
     #[test]
     fn whatever_happens_it_becomes_whole_again(
         count in 1_usize..6,
         wanted in prop_oneof![Just(1_usize), Just(3), Just(5)],
         at_once in 1_usize..4,
-        storms in prop::collection::vec((0_usize..6, 0_u8..5), 0..60),
+        workers in prop::collection::vec(any::<bool>(), 5),
+        storms in prop::collection::vec((0_usize..6, 0_u8..8), 0..60),
+        dying in prop::collection::vec(any::<bool>(), 5),
     ) {
         let (mut world, mut swarm) = (World { at_once, ..World::new(count) }, Swarm::default());
+        for (machine, worker) in world.machines.iter_mut().zip(workers).skip(2) {
+            machine.wish = if worker { RoleWish::Worker } else { RoleWish::Any };
+        }
+        if let Some(last) = world.machines.last_mut().filter(|_| count > 1) {
+            (last.is_dead, last.up) = (true, false);
+        }
         for (index, kind) in storms {
             let index = index % count;
             match kind {
@@ -317,16 +246,38 @@ proptest! {
                 1 => world.machines[index].reboot = Reboot::Wanted,
                 2 => world.act(index),
                 4 => world.cut(index),
+                5 => world.machines[index].is_parted = true,
+                6 => world.delay(index),
+                7 => world.machines[count - 1].is_dead = false,
                 _ => world.come_up(),
             }
-            world.turn(&mut swarm, wanted, (kind == 3).then_some(index));
+            let decisions = world.turn(&mut swarm, wanted, (kind == 3).then_some(index));
+            world.assert_spares_managers(&decisions);
             world.act((index + 1) % count);
             prop_assert!(world.quorums() <= 1, "two swarms: {:?}", world.entries);
         }
+        world.machines[count - 1].is_dead = false;
         world.settle(&mut swarm, wanted);
         world.settle(&mut swarm, wanted);
         let last = world.turn(&mut swarm, wanted, None);
         prop_assert!(last == Decisions::default(), "not at rest: {last:?} {swarm:?} {world:?}");
         world.assert_whole(wanted);
+
+        let known = swarm.known().expect("a swarm").clone();
+        for index in (1..count).filter(|index| dying[*index]) {
+            world.die(index);
+            if world.quorums() == 0 {
+                (world.machines[index].is_dead, world.machines[index].up) = (false, true);
+            }
+        }
+        world.settle(&mut swarm, wanted);
+        world.now_ms += SILENT_LIMIT_MS;
+        world.settle(&mut swarm, wanted);
+        world.assert_whole(wanted);
+        prop_assert_eq!(&swarm.known().expect("a swarm").cluster_id, &known.cluster_id);
+        world.machines.iter_mut().for_each(|machine| machine.is_dead = false);
+        world.settle(&mut swarm, wanted);
+        world.assert_whole(wanted);
+        prop_assert_eq!(&swarm.known().expect("a swarm").cluster_id, &known.cluster_id);
     }
 }

@@ -19,6 +19,7 @@ fn manager(swarm: &str) -> Report {
         leader: true,
         drained: false,
         ending: false,
+        labels: None,
     };
     let web = Service { name: "web_page".into(), running: 2, desired: 3, starting: false, ports: vec![80] };
     let manager = ManagerFacts {

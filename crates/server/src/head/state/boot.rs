@@ -148,6 +148,7 @@ impl State {
                 verity: image.verity,
                 root: self.nodes.get(&mac)?.root.unwrap_or(self.settings.boot.root),
                 wipe,
+                keep: self.nodes.get(&mac)?.keep,
                 user_data_url,
                 user_data_secs: self.settings.user_data.limit_secs,
                 token: token.clone(),

@@ -171,6 +171,7 @@ fn a_failed_remove_is_not_repeated_at_once() {
         leader: lead,
         drained: false,
         ending: false,
+        labels: None,
     };
     let other = Mac([0xb8, 0x27, 0xeb, 0, 1, 2]);
     let second = boot(&mut state, other, OTHER);

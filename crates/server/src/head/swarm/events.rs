@@ -33,6 +33,10 @@ impl State {
             Action::Promote { id } => format!("{} becomes a manager, by {name}", whose(id)),
             Action::Demote { id } => format!("{} becomes a worker, by {name}", whose(id)),
             Action::Drain { id } => format!("{} is drained: its tasks move elsewhere, by {name}", whose(id)),
+            Action::Label { id, labels } => {
+                let labels: Vec<String> = labels.iter().map(|(key, text)| format!("{key}={text}")).collect();
+                format!("{} has the labels [{}], by {name}", whose(id), labels.join(" "))
+            }
             Action::Remove { id } => format!("{} is taken out of the swarm, by {name}", whose(id)),
             Action::RotateTokens => format!("the join tokens are made anew, by {name}"),
             Action::DeployStack { name: stack, .. } => format!("the stack {stack} is deployed, by {name}"),

@@ -29,6 +29,7 @@ fn seen(ready: bool, unheard: bool) -> Report {
         leader: true,
         drained: false,
         ending: false,
+        labels: None,
     };
     let manager = ManagerFacts {
         cluster_id: "c".into(),

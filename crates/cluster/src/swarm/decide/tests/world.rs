@@ -15,6 +15,16 @@ pub(super) struct Machine {
     pub(super) swarm: Option<(u32, String)>,
     pub(super) order: Option<Action>,
     pub(super) reboot: Reboot,
+    pub(super) wish: RoleWish,
+    /// It never comes up again.
+    pub(super) is_dead: bool,
+    /// The other machines do not hear it; the head does.
+    pub(super) is_parted: bool,
+    /// What the head heard of it last, while its reports are late.
+    pub(super) stale: Option<SwarmFacts>,
+    /// It carried out an order meanwhile: that is in the same report.
+    pub(super) owes: bool,
+    pub(super) labels: BTreeMap<String, String>,
 }
 
 /// The swarms' own truth.
@@ -36,12 +46,18 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(count: usize) -> Self {
-        let machine = |index| Machine {
+        let machine = |index: usize| Machine {
             name: format!("node{index}").parse().expect("a name"),
             up: true,
             swarm: None,
             order: None,
             reboot: Reboot::No,
+            wish: RoleWish::Any,
+            is_dead: false,
+            is_parted: false,
+            stale: None,
+            owes: false,
+            labels: BTreeMap::from([("number".to_owned(), index.to_string())]),
         };
         Self { machines: (1..=count).map(machine).collect(), now_ms: 1_000_000, ..Self::default() }
     }
@@ -52,9 +68,9 @@ impl World {
     }
 
     pub(super) fn alive(&self, id: &str) -> bool {
-        self.machines
-            .iter()
-            .any(|machine| machine.up && machine.swarm.as_ref().is_some_and(|(_, own)| own == id))
+        self.machines.iter().any(|machine| {
+            machine.up && !machine.is_parted && machine.swarm.as_ref().is_some_and(|(_, own)| own == id)
+        })
     }
 
     pub(super) fn members(&self, swarm: u32) -> Vec<Member> {
@@ -79,8 +95,9 @@ impl World {
     pub(super) fn facts(&self, machine: &Machine) -> SwarmFacts {
         let Some((swarm, id)) = &machine.swarm else { return SwarmFacts::default() };
         let members = self.members(*swarm);
-        let manages =
-            members.iter().any(|member| member.id == *id && member.manager) && self.has_quorum(*swarm);
+        let manages = !machine.is_parted
+            && members.iter().any(|member| member.id == *id && member.manager)
+            && self.has_quorum(*swarm);
         let manager = manages.then(|| ManagerFacts {
             cluster_id: format!("swarm{swarm}"),
             worker_token: format!("{swarm}"),
@@ -101,11 +118,13 @@ impl World {
         let node = |machine: &Machine| NodeState {
             name: machine.name.clone(),
             address: Ipv4Addr::LOCALHOST,
-            wish: RoleWish::Any,
-            facts: machine.up.then(|| self.facts(machine)),
+            wish: machine.wish,
+            facts: machine.up.then(|| machine.stale.clone().unwrap_or_else(|| self.facts(machine))),
             heard_ms: self.now_ms,
-            busy: machine.order.is_some(),
+            busy: machine.order.is_some() || machine.owes,
+            changing: machine.owes || machine.order.as_ref().is_some_and(Action::changes_entries),
             reboot: machine.reboot,
+            labels: machine.labels.clone(),
         };
         View { managers, at_once: self.at_once, nodes: self.machines.iter().map(node).collect() }
     }
@@ -126,6 +145,7 @@ impl World {
             leader: false,
             drained: false,
             ending: false,
+            labels: Some(BTreeMap::new()),
         };
         self.entries.push((swarm, member));
         self.machines[index].swarm = Some((swarm, id));
@@ -137,8 +157,11 @@ impl World {
         if !self.machines[index].up {
             return;
         }
+        self.machines[index].owes = self.machines[index].stale.is_some();
         let own = self.machines[index].swarm.clone();
-        let through = own.as_ref().map(|(swarm, _)| *swarm).filter(|swarm| self.has_quorum(*swarm));
+        let is_parted = self.machines[index].is_parted;
+        let through =
+            own.as_ref().map(|(swarm, _)| *swarm).filter(|swarm| !is_parted && self.has_quorum(*swarm));
         match action {
             Action::Init if own.is_none() => {
                 self.next_id += 1;
@@ -146,7 +169,7 @@ impl World {
             }
             Action::Join { token, .. } if own.is_none() => {
                 let swarm = token.parse().expect("the model's token");
-                if self.has_quorum(swarm) {
+                if self.has_quorum(swarm) && !is_parted {
                     self.enlist(index, swarm, false);
                 }
             }
@@ -155,6 +178,9 @@ impl World {
             Action::Promote { id } => self.change(through, &id, |member| member.manager = true),
             Action::Demote { id } => self.demote(through, &id),
             Action::Drain { id } => self.change(through, &id, |member| member.drained = true),
+            Action::Label { id, labels } => {
+                self.change(through, &id, |member| member.labels = Some(labels));
+            }
             Action::Remove { id } => self.remove(through, &id),
             Action::RotateTokens => self.rotations += usize::from(through.is_some()),
             _ => {}
@@ -186,7 +212,8 @@ impl World {
             return;
         }
         self.entries.retain(|(of, member)| !(*of == swarm && member.id == id));
-        for machine in &mut self.machines {
+        // One that cannot be reached does not know.
+        for machine in self.machines.iter_mut().filter(|machine| machine.up && !machine.is_parted) {
             if machine.swarm.as_ref().is_some_and(|(_, own)| own == id) {
                 machine.swarm = None;
             }
@@ -199,6 +226,7 @@ impl World {
         machine.up = false;
         machine.swarm = None;
         machine.order = None;
+        (machine.stale, machine.owes) = (None, false);
         if machine.reboot == Reboot::Wanted {
             machine.reboot = Reboot::No;
         }
@@ -208,6 +236,7 @@ impl World {
     pub(super) fn cut(&mut self, index: usize) {
         self.machines[index].up = false;
         self.machines[index].order = None;
+        (self.machines[index].stale, self.machines[index].owes) = (None, false);
     }
 
     pub(super) fn quorums(&self) -> usize {
@@ -238,15 +267,28 @@ impl World {
         (0..self.machines.len()).for_each(|index| self.act(index));
     }
 
-    /// A machine that was off comes up empty; one whose ordered reboot ended in a Ready node is done.
+    /// A machine that was off comes up, unless it is dead; one whose ordered reboot ended in a Ready node is done. Reports that
+    /// were late arrive, and all hear each other again.
     pub(super) fn come_up(&mut self) {
-        for index in 0..self.machines.len() {
-            self.machines[index].up = true;
-            let ready = self.machines[index].swarm.is_some();
-            if ready && matches!(self.machines[index].reboot, Reboot::Ordered { .. }) {
-                self.machines[index].reboot = Reboot::No;
+        for machine in self.machines.iter_mut().filter(|machine| !machine.is_dead) {
+            (machine.up, machine.is_parted, machine.stale, machine.owes) = (true, false, None, false);
+            let ready = machine.swarm.is_some();
+            if ready && matches!(machine.reboot, Reboot::Ordered { .. }) {
+                machine.reboot = Reboot::No;
             }
         }
+    }
+
+    /// From now on the head hears of a machine what is true now.
+    pub(super) fn delay(&mut self, index: usize) {
+        let machine = &self.machines[index];
+        self.machines[index].stale = machine.up.then(|| self.facts(machine));
+    }
+
+    /// A machine loses its power for ever, or until it is brought to life again.
+    pub(super) fn die(&mut self, index: usize) {
+        self.cut(index);
+        self.machines[index].is_dead = true;
     }
 
     pub(super) fn settle(&mut self, swarm: &mut Swarm, managers: usize) {
@@ -257,16 +299,36 @@ impl World {
         }
     }
 
-    /// Every node Ready in one swarm, no entry of an old life, as many managers as there can be.
+    /// Every node that lives Ready in one swarm and labelled, no entry of an old life, as many managers as there can be.
     pub(super) fn assert_whole(&self, managers: usize) {
-        let (swarm, _) =
-            self.machines[0].swarm.clone().unwrap_or_else(|| panic!("node1 is in no swarm: {self:#?}"));
+        let alive: Vec<&Machine> = self.machines.iter().filter(|machine| !machine.is_dead).collect();
+        let (swarm, _) = alive[0].swarm.clone().unwrap_or_else(|| panic!("in no swarm: {self:#?}"));
         let members = self.members(swarm);
-        assert_eq!(members.len(), self.machines.len(), "{members:?}");
+        assert_eq!(members.len(), alive.len(), "{members:?}");
         assert!(members.iter().all(|member| member.ready && !member.drained), "{members:?}");
+        let entry = |machine: &Machine| {
+            members.iter().find(|member| machine.swarm == Some((swarm, member.id.clone()))).cloned()
+        };
+        for machine in &alive {
+            let member = entry(machine).unwrap_or_else(|| panic!("{machine:?} is no member: {members:?}"));
+            assert_eq!(member.labels.as_ref(), Some(&machine.labels));
+            assert!(!(member.manager && machine.wish == RoleWish::Worker), "{members:?}");
+        }
         let count = members.iter().filter(|member| member.manager).count();
-        let odd = self.machines.len() - usize::from(self.machines.len().is_multiple_of(2));
-        assert_eq!(count, managers.min(odd), "{members:?}");
-        assert!(self.machines.iter().all(|machine| machine.reboot == Reboot::No), "{self:#?}");
+        let fit = alive.iter().filter(|machine| machine.wish != RoleWish::Worker).count();
+        assert_eq!(count, managers.min(fit - usize::from(fit.is_multiple_of(2))), "{members:?}");
+        assert!(alive.iter().all(|machine| machine.reboot == Reboot::No), "{self:#?}");
+    }
+
+    /// No order to reboot goes to a manager of a swarm that has others and its quorum: it was taken out before.
+    pub(super) fn assert_spares_managers(&self, decisions: &Decisions) {
+        let told = decisions.orders.iter().filter(|(_, action)| *action == Action::Reboot);
+        for (name, _) in told {
+            let Some(machine) = self.machines.iter().find(|machine| machine.name == *name) else { continue };
+            let Some((swarm, id)) = &machine.swarm else { continue };
+            let members = if self.has_quorum(*swarm) { self.members(*swarm) } else { Vec::new() };
+            let manages = members.iter().any(|member| member.id == *id && member.manager);
+            assert!(!manages || members.len() == 1, "{name} is a manager of {members:?}");
+        }
     }
 }
