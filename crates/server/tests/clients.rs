@@ -13,11 +13,15 @@ mod loss;
 mod machine;
 #[path = "clients/operator.rs"]
 mod operator;
+#[path = "clients/packets.rs"]
+mod packets;
 #[path = "clients/proxy.rs"]
 mod proxy;
 #[path = "clients/relay.rs"]
 mod relay;
 mod room;
+#[path = "clients/store.rs"]
+mod store;
 #[path = "clients/tftp.rs"]
 mod tftp;
 #[path = "clients/uefi.rs"]
