@@ -10,6 +10,7 @@ use anyhow::Context;
 mod arrows;
 mod bench;
 mod deb;
+mod dist;
 mod rules;
 
 fn main() -> ExitCode {
@@ -17,10 +18,10 @@ fn main() -> ExitCode {
     let result = match arguments.split_first() {
         Some((task, [])) if task == "tidy" => tidy(),
         Some((task, rows)) if task == "bench" => bench::run(rows).map(|()| 0),
-        Some((task, [program])) if task == "deb" => {
-            root().and_then(|root| deb::run(&root, Path::new(program))).map(|()| 0)
+        Some((task, architectures)) if task == "dist" => {
+            root().and_then(|root| dist::run(&root, architectures)).map(|()| 0)
         }
-        _ => Err(anyhow::anyhow!("usage: cargo xtask tidy | bench [ROW…] [--json] | deb PROGRAM")),
+        _ => Err(anyhow::anyhow!("usage: cargo xtask tidy | bench [ROW…] [--json] | dist [amd64|arm64…]")),
     };
     match result {
         Ok(0) => ExitCode::SUCCESS,

@@ -27,6 +27,17 @@ pub(crate) fn pack(tree: &Tree, time: u64, packer: &Packer) -> Result<Vec<u8>> {
     packer.pack(Method::Zstd(ZSTD_LEVEL), &archive(tree, time)?).context("packing the initramfs")
 }
 
+/// A program as an archive of its own, not packed, that goes before an initramfs: the kernel unpacks both, and starts `path`
+/// as PID 1 where its command line says so (`rdinit=/path`).
+///
+/// # Errors
+/// The program is larger than the format allows.
+pub fn of_program(path: &str, program: &[u8]) -> Result<Vec<u8>> {
+    let mut tree = Tree::default();
+    tree.put_file(path, 0o755, program);
+    archive(&tree, 0)
+}
+
 fn archive(tree: &Tree, time: u64) -> Result<Vec<u8>> {
     const FOLDER: u32 = 0o040_000;
     const FILE: u32 = 0o100_000;

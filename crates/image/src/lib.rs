@@ -21,7 +21,7 @@ mod download;
 mod files;
 mod firmware;
 mod index;
-mod initramfs;
+pub mod initramfs;
 mod inputs;
 mod lists;
 mod lock;
