@@ -12,6 +12,7 @@ mod arrows;
 mod bench;
 mod buildroot;
 mod deb;
+mod dist;
 mod rules;
 
 fn main() -> ExitCode {
@@ -20,12 +21,12 @@ fn main() -> ExitCode {
         Some((task, [])) if task == "tidy" => tidy(),
         Some((task, rows)) if task == "bench" => bench::run(rows).map(|()| 0),
         Some((task, [])) if task == "buildroot" => root().and_then(|root| buildroot::run(&root)),
-        Some((task, [program])) if task == "deb" => {
-            root().and_then(|root| deb::run(&root, Path::new(program))).map(|()| 0)
+        Some((task, architectures)) if task == "dist" => {
+            root().and_then(|root| dist::run(&root, architectures)).map(|()| 0)
         }
-        _ => {
-            Err(anyhow::anyhow!("usage: cargo xtask tidy | buildroot | bench [ROW…] [--json] | deb PROGRAM"))
-        }
+        _ => Err(anyhow::anyhow!(
+            "usage: cargo xtask tidy | buildroot | bench [ROW…] [--json] | dist [amd64|arm64…]"
+        )),
     };
     match result {
         Ok(0) => ExitCode::SUCCESS,

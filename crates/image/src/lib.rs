@@ -23,7 +23,7 @@ mod files;
 mod firmware;
 mod import;
 mod index;
-mod initramfs;
+pub mod initramfs;
 mod inputs;
 mod lists;
 mod lock;
