@@ -7,6 +7,7 @@ const DIGITS = 12;
 
 /** Bytes for people. */
 export function size(bytes) {
+  if (bytes < 1e3) return `${bytes} bytes`;
   if (bytes < 1e6) return `${Math.round(bytes / 1e3)} kB`;
   return bytes < 1e9 ? `${(bytes / 1e6).toFixed(1)} MB` : `${(bytes / 1e9).toFixed(1)} GB`;
 }
@@ -25,7 +26,7 @@ function row(image) {
   ];
 }
 
-const HEADS = ["Name", "Recipe", "Id", "Version", "Kernel", "Initramfs", "System", "Without a card", "Nodes"];
+const HEADS = ["Name", "Recipe", "Id", "Linux", "Kernel", "Initramfs", "System", "Cardless", "Nodes"];
 
 export function imagesView({ main, failed }) {
   const list = h("div", {});
@@ -36,8 +37,12 @@ export function imagesView({ main, failed }) {
       failed(error);
     }
   }
-  const hint =
-    "A node gets `default` unless its group or itself is wished another. One that was replaced is kept for nodes that were told of it.";
+  const hint = [
+    "A node gets ",
+    h("code", {}, "default"),
+    " unless another is wished for it or its group. One that was replaced is kept for nodes that were told of it. ",
+    "Boards without a card can boot what is cardless.",
+  ];
   show(
     main,
     h("h1", {}, "Images"),

@@ -231,8 +231,8 @@ export function nodeView({ main, failed, may }, name) {
     h("div", { class: "row" }, h("h1", { class: "grow" }, name), anew),
     h(
       "div",
-      { class: "halves" },
-      h("section", { class: "card" }, head, said),
+      { class: "halves pair" },
+      h("section", { class: "card" }, h("h2", {}, "Now"), head, said),
       h("section", { class: "card", id: "board" }, h("h2", {}, "Board"), health),
     ),
     h("section", { class: "card" }, h("h2", {}, "Newest boot"), key(), chart),

@@ -138,7 +138,7 @@ fn swarm_and_access(browser: &mut Browser) {
     browser.see("No swarm yet.");
     browser.picture("swarm-dark");
     browser.press("i");
-    browser.see("Without a card");
+    browser.see("Cardless");
     browser.wait("document.querySelectorAll('main tbody tr').length === 1");
     browser.picture("images-dark");
     browser.press("l");
@@ -157,7 +157,7 @@ fn on_a_phone_and_in_the_light(browser: &mut Browser) {
         ("nodes", "node1"),
         ("boots", "Newest boots"),
         ("node/node1", "Timeline"),
-        ("images", "Without a card"),
+        ("images", "Cardless"),
         ("access", "Tokens"),
     ] {
         browser.value(&format!("location.hash = '#/{view}'"));
@@ -170,7 +170,7 @@ fn on_a_phone_and_in_the_light(browser: &mut Browser) {
     browser.value("location.hash = '#/nodes'");
     browser.see("node1");
     browser.picture("nodes-light");
-    for (view, text) in [("node/node1", "48.3 °C"), ("images", "Without a card")] {
+    for (view, text) in [("node/node1", "48.3 °C"), ("images", "Cardless")] {
         browser.value(&format!("location.hash = '#/{view}'"));
         browser.see(text);
         browser.picture(&format!("{}-light", view.replace('/', "-")));
