@@ -7,7 +7,7 @@ NODE_TARGET := aarch64-unknown-linux-musl
 NODE_PROGRAMS := target/$(NODE_TARGET)/node
 FLEDERMAUS := target/release/fledermaus
 
-.PHONY: demo test checks deps build image image-pi3 clean
+.PHONY: demo test checks deps build image image-pi3 packages clean
 
 demo: image
 	$(FLEDERMAUS) lab demo --image "$(IMAGE)"
@@ -36,6 +36,11 @@ image: build
 # The same with firmware, for the emulated Pi 3: its ROM has nothing else to start.
 image-pi3: build
 	$(FLEDERMAUS) image build --recipe crates/cli/tests/emulated/image.toml --programs "$(NODE_PROGRAMS)" --out "$(PI3_IMAGE)"
+
+# What users install, in target/dist: static programs for x86-64 and arm64, and Debian packages of them.
+packages:
+	scripts/install-deps packages
+	cargo xtask dist
 
 clean:
 	cargo clean

@@ -1,54 +1,79 @@
-//! `cargo xtask deb PROGRAM`: the head as a Debian package, with its unit, manual pages and completions.
-//!
-//! PROGRAM is a `fledermaus` of the architecture that the package is for; its own ELF header says which. `dpkg-deb` packs.
+//! The head as a Debian package: a static program, its unit, manual pages, completions and an example. `dpkg-deb` packs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 
-/// Where ELF has its machine (gabi 4, e_machine), and the machines that Debian calls amd64 and arm64.
-const MACHINE: usize = 18;
-const MACHINES: [(u16, &str); 2] = [(62, "amd64"), (183, "arm64")];
-const VERSION: &str = env!("CARGO_PKG_VERSION");
-/// The oldest glibc that the program's symbols are of is Debian 12's.
-const DEPENDS: &str = "libc6 (>= 2.34), libgcc-s1, passwd";
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// The program needs no library; `passwd` has the `useradd` of postinst, and is not essential.
+const DEPENDS: &str = "passwd";
+const MAINTAINER: &str = "the fledermaus developers <fledermaus@localhost>";
+/// What nodes run unless told otherwise; dpkg keeps what an operator makes of it.
+const USER_DATA: &str = "etc/fledermaus/user-data/default.sh";
+const DOCUMENTS: &str = "usr/share/doc/fledermaus";
 
-/// Makes `target/fledermaus_VERSION_ARCHITECTURE.deb`, and prints its path.
+/// Packs `program` for an architecture, in Debian's words, into `folder`. `target` is the compiler's name of it. Returns the
+/// package's path.
 ///
 /// # Errors
-/// The program is none, dpkg-deb is missing, or a file cannot be written.
-pub(crate) fn run(root: &Path, program: &Path) -> anyhow::Result<()> {
-    let architecture =
-        architecture(&fs::read(program).with_context(|| format!("reading {}", program.display()))?)?;
-    let stage = root.join("target/deb");
+/// dpkg-deb is missing, no program runs here that could print its manual, or a file cannot be written.
+pub(crate) fn pack(
+    root: &Path,
+    program: &Path,
+    architecture: &str,
+    target: &str,
+    folder: &Path,
+) -> anyhow::Result<PathBuf> {
+    let stage = folder.join("stage");
     if stage.exists() {
         fs::remove_dir_all(&stage).context("clearing the last package's files")?;
     }
-    let unit = fs::read_to_string(root.join("packaging/fledermaus.service"))?;
     put(&stage.join("usr/bin/fledermaus"), &fs::read(program)?, 0o755)?;
-    put(&stage.join("lib/systemd/system/fledermaus.service"), unit.as_bytes(), 0o644)?;
-    let example = fs::read_to_string(root.join("example/cluster.toml"))?;
-    put(&stage.join("usr/share/doc/fledermaus/cluster.toml"), example.as_bytes(), 0o644)?;
-    put(&stage.join("usr/share/doc/fledermaus/copyright"), &fs::read(root.join("LICENSE"))?, 0o644)?;
-    let default = fs::read(root.join("example/user-data/default.sh"))?;
-    put(&stage.join("etc/fledermaus/user-data/default.sh"), &default, 0o640)?;
+    for (from, to, mode) in FILES {
+        put(&stage.join(to), &fs::read(root.join(from)).with_context(|| format!("reading {from}"))?, mode)?;
+    }
+    let copyright = copyright(root, target)?;
+    put(&stage.join(DOCUMENTS).join("copyright"), copyright.as_bytes(), 0o644)?;
+    put(&stage.join(DOCUMENTS).join("changelog"), changelog(root)?.as_bytes(), 0o644)?;
     told_by_itself(root, program, &stage)?;
-    control(root, &stage, architecture)?;
-    let package = root.join(format!("target/fledermaus_{VERSION}_{architecture}.deb"));
-    let packed =
-        Command::new("dpkg-deb").args(["--root-owner-group", "--build"]).arg(&stage).arg(&package).output();
-    let packed = packed.context("starting dpkg-deb, of the package dpkg")?;
-    ensure!(packed.status.success(), "dpkg-deb: {}", String::from_utf8_lossy(&packed.stderr));
-    println!("{}", package.display());
-    Ok(())
+    compress(&stage)?;
+    control(&stage, architecture)?;
+    // Whatever umask it was all made with; the user data alone is nobody else's business.
+    succeed(Command::new("chmod").args(["--recursive", "u=rwX,go=rX"]).arg(&stage), "coreutils")?;
+    fs::set_permissions(stage.join(USER_DATA), fs::Permissions::from_mode(0o640))?;
+    let package = folder.join(format!("fledermaus_{VERSION}_{architecture}.deb"));
+    succeed(
+        Command::new("dpkg-deb")
+            .env("SOURCE_DATE_EPOCH", committed(root, "%ct")?)
+            .args(["--root-owner-group", "--build"])
+            .arg(&stage)
+            .arg(&package),
+        "dpkg",
+    )?;
+    fs::remove_dir_all(&stage).context("clearing the package's files")?;
+    Ok(package)
 }
+
+/// Where files are in the repository and in the package, and their modes.
+const FILES: [(&str, &str, u32); 7] = [
+    ("packaging/fledermaus.service", "usr/lib/systemd/system/fledermaus.service", 0o644),
+    ("packaging/lintian-overrides", "usr/share/lintian/overrides/fledermaus", 0o644),
+    ("packaging/postinst", "DEBIAN/postinst", 0o755),
+    ("packaging/prerm", "DEBIAN/prerm", 0o755),
+    ("packaging/postrm", "DEBIAN/postrm", 0o755),
+    ("example/cluster.toml", "usr/share/doc/fledermaus/examples/cluster.toml", 0o644),
+    ("example/user-data/default.sh", USER_DATA, 0o644),
+];
 
 /// Manual pages and completions. A program of another architecture cannot tell them: this machine's own build does.
 fn told_by_itself(root: &Path, program: &Path, stage: &Path) -> anyhow::Result<()> {
-    let own = [program.to_owned(), root.join("target/release/fledermaus")];
+    let of_this_machine =
+        ["target/x86_64-unknown-linux-musl/release/fledermaus", "target/release/fledermaus"];
+    let own = std::iter::once(program.to_owned()).chain(of_this_machine.map(|path| root.join(path)));
+    let own = own.collect::<Vec<_>>();
     let tell = |arguments: &[&str]| -> anyhow::Result<Vec<u8>> {
         let outputs = own.iter().filter_map(|program| Command::new(program).args(arguments).output().ok());
         let mut said = outputs.filter(|output| output.status.success());
@@ -71,19 +96,79 @@ fn told_by_itself(root: &Path, program: &Path, stage: &Path) -> anyhow::Result<(
     Ok(())
 }
 
-fn control(root: &Path, stage: &Path, architecture: &str) -> anyhow::Result<()> {
+/// Debian's policy wants manual pages and change log so (12.1, 12.7); without the time, the same text gives the same bytes.
+fn compress(stage: &Path) -> anyhow::Result<()> {
+    let mut gzip = Command::new("gzip");
+    gzip.args(["--best", "--no-name"]).arg(stage.join(DOCUMENTS).join("changelog"));
+    for page in fs::read_dir(stage.join("usr/share/man/man1")).context("listing the manual pages")? {
+        gzip.arg(page?.path());
+    }
+    succeed(&mut gzip, "gzip")
+}
+
+/// What changed is in the repository; policy wants a file that says of when this version is (4.4, 12.7).
+fn changelog(root: &Path) -> anyhow::Result<String> {
+    let (commit, date) = (committed(root, "%h")?, committed(root, "%cD")?);
+    Ok(format!(
+        "fledermaus ({VERSION}) unstable; urgency=medium\n\n  * As of commit {commit}.\n\n -- {MAINTAINER}  {date}\n"
+    ))
+}
+
+/// Something of the newest commit, in git's words.
+fn committed(root: &Path, format: &str) -> anyhow::Result<String> {
+    let mut git = Command::new("git");
+    let said = git.args(["log", "-1", &format!("--format={format}")]).current_dir(root).output();
+    let said = said.context("starting git")?;
+    ensure!(said.status.success(), "git log: {}", String::from_utf8_lossy(&said.stderr));
+    Ok(String::from_utf8(said.stdout).context("reading what git says")?.trim().to_owned())
+}
+
+/// Our licence, and those of what is linked into the program.
+fn copyright(root: &Path, target: &str) -> anyhow::Result<String> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let tree = Command::new(cargo)
+        .args(["tree", "--package", "cli", "--target", target, "--edges", "normal"])
+        .args(["--prefix", "none", "--no-dedupe", "--format", "{p}|{l}|{r}"])
+        .current_dir(root)
+        .output()
+        .context("starting cargo")?;
+    ensure!(tree.status.success(), "cargo tree: {}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8(tree.stdout).context("reading what cargo says")?;
+    let linked = tree.lines().filter_map(linked).collect::<std::collections::BTreeSet<_>>();
+    let own = fs::read_to_string(root.join("LICENSE"))?;
+    let texts = ["LICENSE-MIT", "LICENSE-APACHE"].map(|text| fs::read_to_string(root.join(text)));
+    let [mit, apache] = texts;
+    let linked = linked.into_iter().collect::<Vec<_>>().join("\n");
+    Ok(format!(
+        "{own}\n{}\nThe program is static: these are linked into it, each under its own licence. musl, which is under the MIT\n\
+         license too, is Copyright (c) 2005-2020 Rich Felker and others (https://musl.libc.org).\n\n{linked}\n\n{}",
+        mit?, apache?
+    ))
+}
+
+/// `name v1.2.3|licence|address` of a crate that is not ours.
+fn linked(line: &str) -> Option<String> {
+    let (name, rest) = line.split_once('|')?;
+    let (licence, address) = rest.split_once('|')?;
+    // Ours are followed by their folder.
+    let is_ours = name.contains(" (/");
+    (!is_ours).then(|| {
+        format!("  {}: {licence} {address}", name.replace(" (proc-macro)", "")).trim_end().to_owned()
+    })
+}
+
+fn control(stage: &Path, architecture: &str) -> anyhow::Result<()> {
+    let size =
+        Command::new("du").args(["-sk", "--apparent-size"]).arg(stage).output().context("starting du")?;
+    let size = String::from_utf8(size.stdout).context("reading what du says")?;
+    let size = size.split_whitespace().next().unwrap_or_default();
     let text = format!(
-        "Package: fledermaus\nVersion: {VERSION}\nArchitecture: {architecture}\nMaintainer: the fledermaus developers \
-         <fledermaus@localhost>\nDepends: {DEPENDS}\nSection: admin\nPriority: optional\nDescription: blank Raspberry Pis \
-         become a Docker Swarm\n One program on a head node answers DHCP, TFTP, DNS and HTTP, keeps the inventory and the\n \
-         user data, and looks after the swarm.\n"
+        "Package: fledermaus\nVersion: {VERSION}\nArchitecture: {architecture}\nMaintainer: {MAINTAINER}\nInstalled-Size: {size}\nDepends: {DEPENDS}\nSection: admin\nPriority: optional\n\
+         Description: blank Raspberry Pis become a Docker Swarm\n One program on a head node answers DHCP, TFTP, DNS and HTTP, \
+         keeps the inventory\n and the user data, and looks after the swarm.\n"
     );
     put(&stage.join("DEBIAN/control"), text.as_bytes(), 0o644)?;
-    put(&stage.join("DEBIAN/conffiles"), b"/etc/fledermaus/user-data/default.sh\n", 0o644)?;
-    for script in ["postinst", "prerm"] {
-        put(&stage.join("DEBIAN").join(script), &fs::read(root.join("packaging").join(script))?, 0o755)?;
-    }
-    Ok(())
+    put(&stage.join("DEBIAN/conffiles"), format!("/{USER_DATA}\n").as_bytes(), 0o644)
 }
 
 fn put(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
@@ -94,27 +179,65 @@ fn put(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
     Ok(fs::set_permissions(path, fs::Permissions::from_mode(mode))?)
 }
 
-/// Debian's name of the architecture that a program is for.
-fn architecture(program: &[u8]) -> anyhow::Result<&'static str> {
-    let machine = program.get(MACHINE..MACHINE + 2).filter(|_| program.starts_with(b"\x7fELF"));
-    let Some([low, high]) = machine else { bail!("it is no Linux program: name a built `fledermaus`") };
-    let machine = u16::from_le_bytes([*low, *high]);
-    let known = MACHINES.iter().find(|(number, _)| *number == machine);
-    Ok(known.with_context(|| format!("its machine, {machine}, is neither amd64 nor arm64"))?.1)
+fn succeed(command: &mut Command, package: &str) -> anyhow::Result<()> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("starting {name}, of the package {package}"))?;
+    ensure!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// In a program's place: all that the packing asks of one.
+    const PROGRAM: &str = "#!/bin/sh
+case $1 in
+  man) mkdir -p $3 && echo page > $3/fledermaus.1 ;;
+  completions) echo for $2 ;;
+esac
+";
+
+    fn dpkg_deb(arguments: &[&str], package: &Path) -> String {
+        let output = Command::new("dpkg-deb").args(arguments).arg(package).output().expect("dpkg-deb runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
+    }
+
     #[test]
-    fn a_program_says_what_it_is_for() {
-        let mut elf = b"\x7fELF".to_vec();
-        elf.resize(64, 0);
-        elf[MACHINE] = 183;
-        assert_eq!(architecture(&elf).expect("known"), "arm64");
-        elf[MACHINE] = 62;
-        assert_eq!(architecture(&elf).expect("known"), "amd64");
-        assert!(architecture(b"#!/bin/sh\n").is_err());
+    fn a_package_is_what_dpkg_understands_and_the_same_each_time() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("a repository");
+        let folder = root.join("target/dist-test");
+        let program = folder.join("program");
+        put(&program, PROGRAM.as_bytes(), 0o755).expect("written");
+        let make = || pack(root, &program, "arm64", "aarch64-unknown-linux-musl", &folder).expect("packed");
+        let package = make();
+        let first = fs::read(&package).expect("there");
+        assert!(package.ends_with(format!("fledermaus_{VERSION}_arm64.deb")), "{}", package.display());
+        assert_eq!(
+            dpkg_deb(&["--show", "--showformat=${Architecture} ${Depends}"], &package),
+            "arm64 passwd"
+        );
+        let content = dpkg_deb(&["--contents"], &package);
+        for (mode, path) in [
+            ("-rwxr-xr-x", "usr/bin/fledermaus"),
+            ("-rw-r--r--", "usr/lib/systemd/system/fledermaus.service"),
+            ("-rw-r-----", "etc/fledermaus/user-data/default.sh"),
+            ("-rw-r--r--", "usr/share/man/man1/fledermaus.1.gz"),
+            ("-rw-r--r--", "usr/share/zsh/vendor-completions/_fledermaus"),
+            ("-rw-r--r--", "usr/share/doc/fledermaus/changelog.gz"),
+        ] {
+            let found = content.lines().find(|line| line.ends_with(&format!(" ./{path}")));
+            assert!(
+                found.is_some_and(|line| line.starts_with(&format!("{mode} root/root"))),
+                "{path}:\n{content}"
+            );
+        }
+        assert!(content.lines().all(|line| line.contains(" root/root ")), "{content}");
+        // What is linked in is named with its licence; what is ours is not.
+        let copyright = copyright(root, "aarch64-unknown-linux-musl").expect("told");
+        assert!(copyright.contains("\n  tokio v1") && !copyright.contains("\n  netboot"), "{copyright}");
+        assert!(first == fs::read(make()).expect("there"), "the same commit gives another package");
+        fs::remove_dir_all(folder).expect("removed");
     }
 }

@@ -1,4 +1,5 @@
-//! The caretaker: `cargo xtask tidy` checks the house rules that a machine can check, `cargo xtask bench` measures.
+//! The caretaker: `cargo xtask tidy` checks the house rules that a machine can check, `cargo xtask bench` measures,
+//! `cargo xtask buildroot` asks Buildroot about `buildroot/`.
 //!
 //! `tidy` prints `file:line: rule` for each breach and ends with 1 if there is one. Changes nothing.
 
@@ -9,7 +10,9 @@ use anyhow::Context;
 
 mod arrows;
 mod bench;
+mod buildroot;
 mod deb;
+mod dist;
 mod rules;
 
 fn main() -> ExitCode {
@@ -17,15 +20,18 @@ fn main() -> ExitCode {
     let result = match arguments.split_first() {
         Some((task, [])) if task == "tidy" => tidy(),
         Some((task, rows)) if task == "bench" => bench::run(rows).map(|()| 0),
-        Some((task, [program])) if task == "deb" => {
-            root().and_then(|root| deb::run(&root, Path::new(program))).map(|()| 0)
+        Some((task, [])) if task == "buildroot" => root().and_then(|root| buildroot::run(&root)),
+        Some((task, architectures)) if task == "dist" => {
+            root().and_then(|root| dist::run(&root, architectures)).map(|()| 0)
         }
-        _ => Err(anyhow::anyhow!("usage: cargo xtask tidy | bench [ROW…] [--json] | deb PROGRAM")),
+        _ => Err(anyhow::anyhow!(
+            "usage: cargo xtask tidy | buildroot | bench [ROW…] [--json] | dist [amd64|arm64…]"
+        )),
     };
     match result {
         Ok(0) => ExitCode::SUCCESS,
         Ok(count) => {
-            eprintln!("tidy: {count} to mend");
+            eprintln!("{count} to mend");
             ExitCode::FAILURE
         }
         Err(error) => {

@@ -36,7 +36,14 @@ impl Machine {
 
 /// How this node's board is now.
 pub(crate) fn health() -> Health {
-    health_below(Path::new("/"))
+    // Of an overlay that is the layer that is written to.
+    let root = nix::sys::statvfs::statvfs("/").ok();
+    let bytes = |blocks: u64, size: u64| blocks.saturating_mul(size);
+    Health {
+        storage_bytes: root.map(|root| bytes(root.blocks(), root.fragment_size())),
+        storage_free_bytes: root.map(|root| bytes(root.blocks_available(), root.fragment_size())),
+        ..health_below(Path::new("/"))
+    }
 }
 
 fn health_below(root: &Path) -> Health {
@@ -55,6 +62,7 @@ fn health_below(root: &Path) -> Health {
         written_bytes: disk.and_then(|name| written_bytes(&word(&block.join(name).join("stat"))?)),
         card_name: of_card("name").unwrap_or_default(),
         card_life: of_card("life_time").unwrap_or_default(),
+        ..Health::default()
     }
 }
 
@@ -130,6 +138,13 @@ mod tests {
         assert_eq!((health.temperature_mc, health.under_voltage), (Some(48_312), Some(true)));
         assert_eq!((health.written_bytes, health.card_name.as_str()), (Some(1 << 20), "SC16G"));
         assert_eq!(health.card_life, "0x01 0x02");
+    }
+
+    #[test]
+    fn a_machine_tells_how_full_its_root_is() {
+        let health = health();
+        let (whole, free) = (health.storage_bytes.unwrap(), health.storage_free_bytes.unwrap());
+        assert!(whole > 0 && free <= whole, "{free} of {whole}");
     }
 
     #[test]

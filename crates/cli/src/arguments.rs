@@ -14,8 +14,8 @@ mod swarm;
 
 pub(crate) use access::{Account, Token};
 pub(crate) use card::{Card, CardWrite};
-pub(crate) use image::{Image, ImageChoice};
-pub(crate) use laboratory::{Lab, LabLoad, LabName, LabNodes, LabStorm, LabTorture, LabUp};
+pub(crate) use image::{Backend, Image, ImageChoice, ImportExtras, Kitchen};
+pub(crate) use laboratory::{HeadMachine, Lab, LabLoad, LabName, LabNodes, LabStorm, LabTorture, LabUp};
 pub(crate) use node::{Apply, Export, Node, UserData};
 pub(crate) use swarm::{Rollout, Stack, Swarm};
 

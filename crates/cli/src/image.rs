@@ -9,12 +9,13 @@ use image::shelf::SweepOptions;
 use image::{BuildOptions, UpdateOptions};
 use server::client::Client;
 
-use crate::arguments::{Image, ImageChoice};
+use crate::arguments::{Backend, Image, ImageChoice};
 use crate::exit::BadInput;
 use crate::steps::Steps;
 use crate::surroundings::Surroundings;
 use crate::table;
 
+mod buildroot;
 mod shelf;
 mod store;
 mod tables;
@@ -37,16 +38,19 @@ pub(crate) fn run(
     json: bool,
 ) -> anyhow::Result<()> {
     match command {
-        Image::Build { recipe, out, programs } => {
+        Image::Build { out, kitchen, .. } if kitchen.backend == Backend::Buildroot => {
+            let out = out.clone().unwrap_or_else(|| surroundings.image());
+            told(&buildroot::build(kitchen, &out, surroundings)?, &out, json)
+        }
+        Image::Import { images, out, extras } => {
+            let out = out.clone().unwrap_or_else(|| surroundings.image());
+            told(&buildroot::import(images, &out, extras, surroundings)?, &out, json)
+        }
+        Image::Build { recipe, out, programs, .. } => {
             let recipe = there(recipe.as_deref().unwrap_or(Path::new(RECIPE)))?;
             let out = out.clone().unwrap_or_else(|| surroundings.image());
             let programs = programs.as_deref().unwrap_or(Path::new(PROGRAMS));
-            let manifest = build(recipe, &out, programs, surroundings)?;
-            if json {
-                return table::json(&manifest);
-            }
-            summarise(&manifest, &out);
-            Ok(())
+            told(&build(recipe, &out, programs, surroundings)?, &out, json)
         }
         Image::Update { recipe } => {
             let recipe = there(recipe.as_deref().unwrap_or(Path::new(RECIPE)))?;
@@ -173,6 +177,18 @@ fn update(recipe: &Path, surroundings: &Surroundings, json: bool) -> anyhow::Res
         updated.packages,
         tables::megabytes(updated.bytes)
     );
+    Ok(())
+}
+
+/// Says what was made.
+///
+/// # Errors
+/// It cannot be written.
+fn told(manifest: &Manifest, out: &Path, json: bool) -> anyhow::Result<()> {
+    if json {
+        return table::json(manifest);
+    }
+    summarise(manifest, out);
     Ok(())
 }
 

@@ -10,11 +10,11 @@ use cluster::NodeName;
 use cluster::plan::{RootPlace, WipePolicy};
 use cluster::view::{NodeDetail, NodeView};
 use lab::control::{CardDeed, CardView, Slot};
-use lab::spec::{Machine, Throttle};
+use lab::spec::{HeadKind, Machine, Throttle};
 use lab::{Place, Spec};
 use serde::Serialize;
 
-use crate::arguments::{LAB, Lab, LabName, LabNodes, LabUp};
+use crate::arguments::{HeadMachine, LAB, Lab, LabName, LabNodes, LabUp};
 use crate::progress::Watch;
 use crate::surroundings::Surroundings;
 use crate::timeline::Span;
@@ -66,6 +66,7 @@ pub(crate) fn run(command: &Lab, surroundings: &Surroundings, json: bool) -> any
         Lab::Loss { lab, percent } => attach(lab, surroundings)?.lose(*percent),
         Lab::Down(name) => down(name, surroundings),
         Lab::Supervise { inside: false, spec } => lab::supervise::outside(spec),
+        Lab::Machine => lab::machine::run(),
         Lab::Pi3 { board } => lab::pi3::run(board),
         Lab::Supervise { inside: true, spec } => lab::supervise::inside(spec),
     }
@@ -80,13 +81,20 @@ pub(crate) fn start(
     name: &str,
     surroundings: &Surroundings,
 ) -> anyhow::Result<lab::Lab> {
-    let LabNodes { nodes, managers, root, wipe, board, .. } = *arguments;
+    let &LabNodes { nodes, managers, root, wipe, board, .. } = arguments;
     let name = arguments.name.clone().map_or_else(|| name.parse(), Ok)?;
     let cores = arguments.cores.unwrap_or_else(lab::spec::default_cores);
     let empty = empty(name, arguments.image.as_deref(), surroundings)?;
     let throttle =
         Throttle { link: arguments.link, card_read: arguments.card_read, card_write: arguments.card_write };
-    lab::Lab::up(&Spec { nodes, machine: board.into(), cores, managers, root, wipe, throttle, ..empty })
+    let head = match arguments.head {
+        HeadMachine::Process => HeadKind::Process,
+        HeadMachine::Arm64 => HeadKind::Arm64 {
+            program: std::path::absolute(&arguments.head_program).context("finding the head's program")?,
+        },
+    };
+    let machine = board.into();
+    lab::Lab::up(&Spec { nodes, machine, head, cores, managers, root, wipe, throttle, ..empty })
 }
 
 /// A lab without boards.
@@ -107,6 +115,7 @@ pub(crate) fn empty(
         managers: 1,
         root: RootPlace::default(),
         wipe: WipePolicy::default(),
+        head: HeadKind::default(),
         image: std::path::absolute(image).context("finding the image")?,
         program: surroundings.program.clone(),
         cards: surroundings.cards.clone(),

@@ -44,7 +44,11 @@ mod torture;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let result = Surroundings::read().and_then(|surroundings| run(&arguments, &surroundings));
+    let result = match &arguments.command {
+        // PID 1 of a machine has no surroundings before it has made them.
+        Command::Lab(arguments::Lab::Machine) => lab::machine::run(),
+        _ => Surroundings::read().and_then(|surroundings| run(&arguments, &surroundings)),
+    };
     match result {
         Err(error) if !exit::is_broken_pipe(&error) => {
             eprintln!("fledermaus: {error:#}");

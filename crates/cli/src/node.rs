@@ -98,6 +98,9 @@ fn board(health: &Health) -> String {
     words.push(format!("{} MB of memory", megabytes(health.memory_bytes)));
     words.extend(health.temperature_mc.map(|celsius| format!("{:.1} °C", f64::from(celsius) / 1_000.0)));
     words.extend(health.written_bytes.map(|bytes| format!("{} MB written in this boot", megabytes(bytes))));
+    if let (Some(whole), Some(free)) = (health.storage_bytes, health.storage_free_bytes) {
+        words.push(format!("{} of {} MB of storage free", megabytes(free), megabytes(whole)));
+    }
     if !health.card_life.is_empty() {
         words.push(format!("card {} worn {}", health.card_name, health.card_life));
     }
@@ -150,10 +153,13 @@ mod tests {
             temperature_mc: Some(48_312),
             under_voltage: Some(true),
             written_bytes: Some(12_345_678),
+            storage_bytes: Some(14_000_000_000),
+            storage_free_bytes: Some(13_500_000_000),
             ..health
         };
         let told = board(&health);
         assert!(told.starts_with("Raspberry Pi 3, 1000 MB of memory, 48.3 °C, 12 MB written"), "{told}");
+        assert!(told.contains(", 13500 of 14000 MB of storage free, "), "{told}");
         assert!(told.contains("UNDER-VOLTAGE"), "{told}");
     }
 }

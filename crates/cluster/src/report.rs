@@ -67,6 +67,12 @@ pub struct Health {
     /// What was written to the card since the kernel started, in bytes.
     #[serde(default)]
     pub written_bytes: Option<u64>,
+    /// The size of the file system that root and data are written to, in bytes: on the card, or in memory.
+    #[serde(default)]
+    pub storage_bytes: Option<u64>,
+    /// How much of it is free, in bytes.
+    #[serde(default)]
+    pub storage_free_bytes: Option<u64>,
     /// The card's name, from its CID register.
     #[serde(default)]
     pub card_name: String,

@@ -25,9 +25,9 @@ use crate::recipe::{Form, Recipe};
 use crate::tree::Tree;
 use crate::{compose, files, firmware, initramfs, mirror, one_file, spdx, squashfs, update, verity};
 
-const KERNEL_FILE: &str = "kernel";
-const INITRAMFS_FILE: &str = "initramfs";
-const SYSTEM_FILE: &str = "system.squashfs";
+pub(crate) const KERNEL_FILE: &str = "kernel";
+pub(crate) const INITRAMFS_FILE: &str = "initramfs";
+pub(crate) const SYSTEM_FILE: &str = "system.squashfs";
 const ONE_FILE: &str = "one-file.itb";
 /// The folder in the cache with what was packed and unpacked before.
 pub(crate) const PACKED: &str = "packed";
@@ -198,7 +198,11 @@ fn pack(
     })
 }
 
-fn joined(thread: std::thread::ScopedJoinHandle<'_, Result<Vec<u8>>>) -> Result<Vec<u8>> {
+/// What a thread packed.
+///
+/// # Errors
+/// It could not.
+pub(crate) fn joined(thread: std::thread::ScopedJoinHandle<'_, Result<Vec<u8>>>) -> Result<Vec<u8>> {
     thread.join().map_err(|_| anyhow::anyhow!("a thread that packs has ended"))?
 }
 
@@ -230,7 +234,10 @@ fn ingredients(lock: &Lock, system: &Tree) -> Vec<Ingredient> {
 }
 
 /// The kernel as U-Boot's `booti` takes it.
-fn pack_kernel(kernel: &Kernel, packer: &Packer) -> Result<Vec<u8>> {
+///
+/// # Errors
+/// The library's.
+pub(crate) fn pack_kernel(kernel: &Kernel, packer: &Packer) -> Result<Vec<u8>> {
     if kernel.image.starts_with(b"\x1f\x8b") {
         return Ok(kernel.image.to_vec());
     }

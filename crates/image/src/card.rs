@@ -28,7 +28,7 @@ use crate::recipe::{Firmware, Recipe};
 use crate::tree::Tree;
 use crate::{deb, firmware, mirror, pantry, update};
 
-mod boot;
+pub(crate) mod boot;
 pub mod device;
 pub mod fat;
 pub mod mbr;
@@ -37,6 +37,8 @@ pub mod script;
 
 /// The size of a card image in bytes. Its partition has just the clusters that make it a FAT32.
 pub const BYTES: u64 = 40 << 20;
+/// What a volume needs beside its files and tables, generously.
+const ROOM_BYTES: usize = 256 << 10;
 /// The label by which init knows the card, as it stands in the directory.
 pub const LABEL: &[u8; 11] = b"FLEDERMAUS ";
 /// The file that U-Boot looks for.
@@ -194,7 +196,7 @@ fn assemble(
     packages: &[&Pinned; 3],
     server: Option<Ipv4Addr>,
 ) -> Result<Card> {
-    let configuration = boot::configuration();
+    let configuration = boot::configuration(&boot::LOADERS);
     let script = script::image(&boot::commands(server));
     let list: String =
         packages.iter().map(|one| format!("{} {} {}\n", one.name, one.version, one.sha256)).collect();
@@ -213,9 +215,7 @@ fn assemble(
         |name: &str| !name.ends_with(".dtb") || DEVICE_TREES.iter().any(|front| name.starts_with(front));
     // The licences are told apart by names of their own.
     files.extend(board.iter().filter(|(name, _)| is_ours(name) && !firmware::LICENCE.ends_with(name)));
-    for (other, name) in OTHER_NAMES {
-        files.extend(board.iter().filter(|(found, _)| *found == name).map(|(_, content)| (other, *content)));
-    }
+    files.extend(other_names(&board));
     let kernel_licence = kernel.iter().map(|(path, _)| path).find(|path| is_kernel_licence(path));
     for (name, tree, path) in [
         ("firmware.copyright", firmware, Some(firmware::LICENCE)),
@@ -234,12 +234,27 @@ fn assemble(
     })
 }
 
-/// The whole image: partition table, FAT, and the rest of it, which is empty.
-fn disk(files: &[fat::File<'_>]) -> Result<Vec<u8>> {
+/// Device trees once more, under the names that firmware asks for.
+pub(crate) fn other_names<'a>(board: &[(&'a str, &'a [u8])]) -> Vec<fat::File<'a>> {
+    let mut found = Vec::new();
+    for (other, name) in OTHER_NAMES {
+        found.extend(board.iter().filter(|(file, _)| *file == name).map(|(_, content)| (other, *content)));
+    }
+    found
+}
+
+/// The whole image: partition table, FAT, and the rest of it, which is empty. [`BYTES`] long, or as long as the files want.
+///
+/// # Errors
+/// They want more than a FAT can be.
+pub(crate) fn disk(files: &[fat::File<'_>]) -> Result<Vec<u8>> {
     let before = mbr::FIRST_SECTOR as usize * fat::SECTOR;
-    let sectors = (BYTES / fat::SECTOR as u64) as u32 - mbr::FIRST_SECTOR;
+    let wanted = files.iter().map(|(_, content)| content.len().next_multiple_of(fat::SECTOR)).sum::<usize>();
+    // Two tables of four bytes for each sector, the folder, and the reserved sectors.
+    let bytes = (before + wanted + wanted / 50 + ROOM_BYTES).next_multiple_of(1 << 20).max(BYTES as usize);
+    let sectors = u32::try_from(bytes / fat::SECTOR)? - mbr::FIRST_SECTOR;
     let volume = fat::volume(LABEL, mbr::FIRST_SECTOR, sectors, files)?;
-    let mut image = vec![0; BYTES as usize];
+    let mut image = vec![0; bytes];
     image[..fat::SECTOR].copy_from_slice(&mbr::sector(sectors));
     image[before..before + volume.len()].copy_from_slice(&volume);
     Ok(image)

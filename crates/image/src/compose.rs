@@ -1,5 +1,7 @@
 //! The two trees of an image, made of unpacked packages and the recipe's own files. Writes neither.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use cluster::configuration::{Mistakes, Named};
 
@@ -32,7 +34,9 @@ pub(crate) fn compose(
     progress: &mut dyn Progress,
 ) -> Result<Dish, BuildError> {
     let (small, large) = choose_modules(recipe, kernel, progress)?;
-    let initramfs = assemble_initramfs(kernel, &small, &inputs)?;
+    let init = inputs.programs.content("usr/sbin/fledermaus-init").context("fledermaus-init is missing")?;
+    let loaded = loaded_at_once(lists::INITRAMFS_MODULES, &small);
+    let initramfs = assemble_initramfs(kernel, &small, init, loaded)?;
     let mut system = pantry.system.clone();
     // The kernel's package is not installed, but its modules are, and their notice goes with them.
     for (path, entry) in pantry.kernel.iter().filter(|(path, _)| rules::is_notice(path)) {
@@ -78,27 +82,31 @@ fn choose_modules(
 }
 
 /// The marked modules of a list, as far as they were chosen: one per line.
-fn loaded_at_once(list: &str, chosen: &Chosen) -> String {
+pub(crate) fn loaded_at_once(list: &str, chosen: &Chosen) -> String {
     let marked = items(list).filter(|item| item.marked && chosen.has(item.name));
     marked.map(|item| format!("{}\n", item.name)).collect()
 }
 
-fn assemble_initramfs(kernel: &Kernel, modules: &Chosen, inputs: &Inputs) -> Result<Tree> {
+/// The initramfs: init, modules, and the list of those that it loads at once.
+///
+/// # Errors
+/// Modules need each other in a circle.
+pub(crate) fn assemble_initramfs(
+    kernel: &Kernel,
+    modules: &Chosen,
+    init: &Arc<[u8]>,
+    loaded: String,
+) -> Result<Tree> {
     const FOLDERS: [&str; 7] = ["dev", "proc", "sys", "run", "mnt", "newroot", "etc"];
     let mut tree = Tree::default();
     for folder in FOLDERS {
         tree.put_folder(folder, 0o755);
     }
-    let init = inputs.programs.content("usr/sbin/fledermaus-init").context("fledermaus-init is missing")?;
     tree.put_file("init", 0o755, init.clone());
     tree.put_link("lib", "usr/lib");
     tree.put_link("sbin/modprobe", "/init");
     kernel.install(modules, &mut tree)?;
-    tree.put_file(
-        "etc/fledermaus/modules",
-        0o644,
-        loaded_at_once(lists::INITRAMFS_MODULES, modules).into_bytes(),
-    );
+    tree.put_file("etc/fledermaus/modules", 0o644, loaded.into_bytes());
     Ok(tree)
 }
 

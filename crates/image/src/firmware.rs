@@ -9,7 +9,8 @@ use crate::tree::Tree;
 
 /// The package with the lab's firmware, and where in it the firmware lies.
 pub(crate) const LAB_UBOOT: (&str, &str) = ("u-boot-qemu", "usr/lib/u-boot/qemu_arm64/u-boot.bin");
-const LAB_UBOOT_FILE: &str = "lab-u-boot.bin";
+/// Its name in an image.
+pub(crate) const LAB_UBOOT_FILE: &str = "lab-u-boot.bin";
 
 /// Where Debian's raspi-firmware has its files.
 const FOLDER: &str = "usr/lib/raspi-firmware/";
@@ -47,11 +48,15 @@ pub(crate) fn write(draft: &Draft, firmware: &Tree, kernel: &Tree) -> Result<Vec
     if firmware.iter().next().is_none() {
         return Ok(Vec::new());
     }
-    let mut written = Vec::new();
-    for (file, content) in files(firmware, kernel)? {
-        written.push(draft.write_below(FIRMWARE_FOLDER, file, content)?);
-    }
-    Ok(written)
+    write_all(draft, &files(firmware, kernel)?)
+}
+
+/// Writes what boards without a card fetch, by name.
+///
+/// # Errors
+/// A file cannot be written.
+pub(crate) fn write_all(draft: &Draft, files: &[(&str, &[u8])]) -> Result<Vec<Artefact>> {
+    files.iter().map(|(file, content)| draft.write_below(FIRMWARE_FOLDER, file, content)).collect()
 }
 
 /// What a board needs before its boot loader or its kernel, by name and sorted: firmware, its licence, device trees.

@@ -48,6 +48,17 @@ pub(crate) fn with_system(small: &[u8], system: &[u8], time: u64) -> Result<Vec<
     Ok(both)
 }
 
+/// A program as an archive of its own, not packed, that goes before an initramfs: the kernel unpacks both, and starts `path`
+/// as PID 1 where its command line says so (`rdinit=/path`).
+///
+/// # Errors
+/// The program is larger than the format allows.
+pub fn of_program(path: &str, program: &[u8]) -> Result<Vec<u8>> {
+    let mut tree = Tree::default();
+    tree.put_file(path, 0o755, program);
+    archive(&tree, 0)
+}
+
 fn archive(tree: &Tree, time: u64) -> Result<Vec<u8>> {
     const FOLDER: u32 = 0o040_000;
     const LINK: u32 = 0o120_000;

@@ -11,6 +11,7 @@
 //! tree in memory. The same inputs give the same bytes. Does not read flags or the environment.
 
 mod build;
+mod buildroot;
 pub mod card;
 mod compose;
 mod container;
@@ -20,8 +21,9 @@ mod deb;
 mod download;
 mod files;
 mod firmware;
+mod import;
 mod index;
-mod initramfs;
+pub mod initramfs;
 mod inputs;
 mod lists;
 mod lock;
@@ -50,8 +52,10 @@ mod version;
 mod wishes;
 
 pub use build::{BuildError, BuildOptions, Built, build};
+pub use buildroot::{BuildrootOptions, make};
 pub use cluster::configuration::{Mistake, Mistakes};
 pub use files::{FILES_FILE, FileRecord, Files};
+pub use import::{ImportOptions, import};
 pub use progress::{Progress, Silent};
 pub use spdx::SBOM_FILE;
 pub use update::{Change, ChangeKind, Side, UpdateOptions, Updated, update};

@@ -228,4 +228,4 @@ fn unpacked(packed: &Arc<[u8]>) -> Result<Arc<[u8]>> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -232,7 +232,8 @@ impl Board {
 }
 
 /// A Pi 3's processor and memory on QEMU's `virt` board.
-const MACHINE: &str = "-M virt -cpu cortex-a53 -m 1024 -accel tcg,thread=multi -nodefaults -display none";
+pub(crate) const MACHINE: &str =
+    "-M virt -cpu cortex-a53 -m 1024 -accel tcg,thread=multi -nodefaults -display none";
 
 /// A path inside one of QEMU's comma-separated arguments.
 pub(crate) fn comma(path: &Path) -> String {

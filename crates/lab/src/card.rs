@@ -236,7 +236,7 @@ impl Card {
 }
 
 /// A file without a name that emulators inherit.
-fn unnamed(directory: &Path) -> anyhow::Result<File> {
+pub(crate) fn unnamed(directory: &Path) -> anyhow::Result<File> {
     let file = tempfile::tempfile_in(directory)
         .with_context(|| format!("making a card in {} (set TMPDIR to another disk)", directory.display()))?;
     fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).context("handing the card on")?;

@@ -1,21 +1,25 @@
 //! The configuration of the lab's head: nodes with fixed addresses, and one user data for all.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use anyhow::Context;
 
 use crate::network;
 use crate::spec::{Machine, Spec};
 
-/// Writes `cluster.toml` and the user data into the lab's directory.
+/// The file's name.
+pub(crate) const FILE: &str = "cluster.toml";
+
+/// Writes `cluster.toml` and the user data into a folder.
 ///
 /// # Errors
 /// A file cannot be written.
-pub(crate) fn write(spec: &Spec) -> anyhow::Result<()> {
-    let user_data = spec.place.directory().join("user-data");
+pub(crate) fn write(spec: &Spec, folder: &Path) -> anyhow::Result<()> {
+    let user_data = folder.join("user-data");
     std::fs::create_dir_all(&user_data).context("making the directory for user data")?;
     std::fs::write(user_data.join("default.sh"), &spec.user_data).context("writing the user data")?;
-    std::fs::write(spec.place.configuration(), text(spec)).context("writing the head's configuration")
+    std::fs::write(folder.join(FILE), text(spec)).context("writing the head's configuration")
 }
 
 /// `panic=5`: a node that fails starts over by itself, as the head expects of it. `norandmaps`: QEMU up to 7.2

@@ -1,6 +1,6 @@
 //! The rehearsal room: a virtual cluster of emulated boards, and the verbs its tests are written in.
 //!
-//! A lab has a network, a head (`fledermaus serve` as a process) and boards that boot from real U-Boot on,
+//! A lab has a network, a head (`fledermaus serve` as a process, or in an emulated machine) and boards that boot from real U-Boot on,
 //! all in namespaces of its own: nothing touches the host's network, two labs do not see each other, and
 //! everything dies with the lab's first process. What a node does in its boot is not known here.
 
@@ -10,6 +10,7 @@ pub mod lab;
 pub mod wait;
 
 pub mod control;
+pub mod machine;
 pub mod network;
 pub mod place;
 pub mod spec;
@@ -29,6 +30,7 @@ mod head;
 mod namespaces;
 pub mod pi3;
 mod qmp;
+mod relay;
 
 pub use control::Power;
 pub use lab::Lab;

@@ -18,7 +18,7 @@ const TAP_QUEUE: u32 = 24;
 const BURST: u32 = 16_384;
 /// What a switch keeps for a slow port, in bytes, before it loses packets.
 const PORT_BUFFER: u32 = 131_072;
-/// The head's network interface in the lab.
+/// The lab's end of the cable; the head's, if it is a process.
 pub(crate) const BRIDGE: &str = "br0";
 
 /// The most nodes in a lab. Each takes 1 GiB of memory.
@@ -32,6 +32,22 @@ pub(crate) const PREFIX: u8 = 16;
 pub(crate) const STORM: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 250);
 /// The head's address in the lab.
 pub const HEAD: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
+
+/// Whose address the lab itself has beside a head that is a machine.
+const LAB: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 2);
+/// That machine's ends of its two cables, one to the bridge and one for operators, to the lab alone.
+pub(crate) const HEAD_TAP: &str = "head";
+pub(crate) const OPERATORS_TAP: &str = "operators";
+/// Their hardware addresses, and what the machine calls them.
+pub(crate) const HEAD_MACS: [Mac; 2] = [Mac([2, 0x78, 0, 0, 0, 2]), Mac([2, 0x79, 0, 0, 0, 2])];
+pub(crate) const CLUSTER_INTERFACE: &str = "eth0";
+pub(crate) const OPERATORS_INTERFACE: &str = "eth1";
+/// The lab's and the machine's address on the operators' cable.
+const OPERATING: Ipv4Addr = Ipv4Addr::new(10, 79, 0, 1);
+pub(crate) const OPERATED: Ipv4Addr = Ipv4Addr::new(10, 79, 0, 2);
+pub(crate) const OPERATORS_PREFIX: u8 = 30;
+/// Where the machine takes what is meant for its head's socket.
+pub(crate) const OPERATORS_PORT: u16 = 1;
 
 /// The address of the node with that number, from 1.
 pub fn address(number: u8) -> Ipv4Addr {
@@ -48,7 +64,7 @@ pub(crate) fn tap(number: u8) -> String {
     format!("tap{number}")
 }
 
-/// Makes all devices.
+/// Makes the bridge and the nodes' taps; the head is put there by itself.
 ///
 /// # Errors
 /// What `ip` says, or that taps are not allowed and how to allow them.
@@ -62,6 +78,28 @@ pub(crate) fn build(nodes: u8, link: Option<u64>) -> anyhow::Result<()> {
     run("tc", &["-batch", "-"], &(1..=nodes).map(tap).map(shape).collect::<String>()).context(
         "making the cables slow (`tc` is in Debian's package iproute2; the kernel has to have sch_tbf)",
     )
+}
+
+/// Makes the bridge the interface of a head that is a process.
+///
+/// # Errors
+/// What `ip` says.
+pub(crate) fn seat_head() -> anyhow::Result<()> {
+    ip(&format!("addr add {HEAD}/{PREFIX} brd + dev {BRIDGE}\n")).context("giving the head its address")
+}
+
+/// Makes the cables of a head that is a machine.
+///
+/// # Errors
+/// What `ip` says.
+pub(crate) fn cable_head() -> anyhow::Result<()> {
+    ip(&format!(
+        "addr add {LAB}/{PREFIX} brd + dev {BRIDGE}\n\
+         tuntap add {HEAD_TAP} mode tap\nlink set {HEAD_TAP} master {BRIDGE} up\n\
+         tuntap add {OPERATORS_TAP} mode tap\naddr add {OPERATING}/{OPERATORS_PREFIX} dev {OPERATORS_TAP}\n\
+         link set {OPERATORS_TAP} up\n"
+    ))
+    .context("making the head's cables")
 }
 
 /// Loses so many of a hundred packets, by chance, in every direction; 0 ends that. The filter of bridges does it and not
@@ -117,7 +155,11 @@ pub(crate) fn ip(commands: &str) -> anyhow::Result<()> {
     run("ip", &["-batch", "-"], commands).context("`ip` is in Debian's package iproute2")
 }
 
-fn run(program: &str, arguments: &[&str], input: &str) -> anyhow::Result<()> {
+/// Runs a program with something to read.
+///
+/// # Errors
+/// It cannot be started, or what it says.
+pub(crate) fn run(program: &str, arguments: &[&str], input: &str) -> anyhow::Result<()> {
     let mut process = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -137,7 +179,6 @@ fn commands(nodes: u8) -> String {
     let mut commands = format!(
         "link set lo up\n\
          link add {BRIDGE} address 02:78:00:00:00:01 type bridge\n\
-         addr add {HEAD}/{PREFIX} brd + dev {BRIDGE}\n\
          link set {BRIDGE} up\n"
     );
     for tap in (1..=nodes).map(tap) {

@@ -11,6 +11,8 @@ use anyhow::Context;
 use cluster::NodeName;
 use serde::{Deserialize, Serialize};
 
+use crate::configuration;
+
 /// How long a lab may take to clean up.
 const DOWN_LIMIT: Duration = Duration::from_secs(20);
 /// How often that is looked at.
@@ -76,7 +78,7 @@ impl Place {
 
     /// The configuration that the lab writes for its head.
     pub fn configuration(&self) -> PathBuf {
-        self.directory().join("cluster.toml")
+        self.directory().join(configuration::FILE)
     }
 
     /// Takes the name and makes an empty directory, clearing away what a killed lab of that name left.

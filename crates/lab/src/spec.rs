@@ -9,6 +9,7 @@ use cluster::plan::{RootPlace, WipePolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::firmware;
+use crate::head::emulated;
 use crate::network::NODES_LIMIT;
 use crate::place::Place;
 
@@ -34,6 +35,20 @@ pub enum Machine {
     Pi3,
 }
 
+/// What the head is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HeadKind {
+    /// A process of this machine, at the bridge.
+    #[default]
+    Process,
+    /// An emulated arm64 machine with this `fledermaus`, which is static and for arm64.
+    Arm64 {
+        /// The program.
+        program: PathBuf,
+    },
+}
+
 /// A lab to be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Spec {
@@ -53,6 +68,9 @@ pub struct Spec {
     pub wipe: WipePolicy,
     /// The directory of the image that the nodes boot.
     pub image: PathBuf,
+    /// What the head is.
+    #[serde(default)]
+    pub head: HeadKind,
     /// The program `fledermaus`, which is started as the head and as the lab's own processes.
     pub program: PathBuf,
     /// Where the cards are: a directory on a disk, for a card grows to some hundred megabytes.
@@ -97,6 +115,13 @@ impl Spec {
         );
         require_program(crate::board::EMULATOR, "qemu-system-arm")?;
         require_program("ip", "iproute2")?;
+        if let HeadKind::Arm64 { program } = &self.head {
+            emulated::read(program)?;
+            anyhow::ensure!(
+                Path::new(emulated::MKE2FS).is_file(),
+                "`mke2fs` is not installed: `apt-get install e2fsprogs`"
+            );
+        }
         require_taps()?;
         match self.machine {
             Machine::Virt => self.uboot().map(drop),
@@ -134,7 +159,11 @@ impl Spec {
         self.manifest().map(|manifest| manifest.system.sha256)
     }
 
-    fn manifest(&self) -> anyhow::Result<Manifest> {
+    /// What is in the image.
+    ///
+    /// # Errors
+    /// There is no image.
+    pub(crate) fn manifest(&self) -> anyhow::Result<Manifest> {
         let path = self.image.join(MANIFEST_FILE);
         let text = std::fs::read(&path).with_context(|| {
             format!("reading {} (make the image first: `fledermaus image build`)", path.display())

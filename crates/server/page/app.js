@@ -2,6 +2,7 @@
 
 import { ask, h, show } from "./dom.js";
 import { accessView } from "./access.js";
+import { imagesView } from "./images.js";
 import { bootsView, leasesView, nodesView } from "./nodes.js";
 import { nodeView } from "./node.js";
 import { swarmView } from "./swarm.js";
@@ -10,6 +11,7 @@ const VIEWS = [
   { name: "nodes", title: "Nodes", key: "n", make: nodesView },
   { name: "boots", title: "Boots", key: "b", make: bootsView },
   { name: "swarm", title: "Swarm", key: "s", make: swarmView },
+  { name: "images", title: "Images", key: "i", make: imagesView },
   { name: "leases", title: "Leases", key: "l", make: leasesView },
   { name: "access", title: "Access", key: "a", make: accessView, scope: "admin" },
 ];
@@ -152,7 +154,7 @@ const KEYS = [
   ["/", "look for a node"],
   ["j k", "next and previous row"],
   ["Enter", "open the row"],
-  ["n b s l a", "views"],
+  ["n b s i l a", "views"],
   ["t", "dark or light"],
   ["?", "this help"],
   ["Esc", "close, leave a field"],

@@ -2,18 +2,62 @@
 
 import { bootChart, key, newest } from "./boots.js";
 import { ago, ask, at, clock, h, seconds, show, table } from "./dom.js";
+import { size } from "./images.js";
+import { logsCard } from "./logs.js";
 import { phaseOf } from "./nodes.js";
 
 /** How long typing rests before the preview is made, in milliseconds. */
 const REST_MS = 300;
 
+/** A processor slows down at 80 °C, and is warm before, in thousandths of a degree. */
+const HOT_MC = 80_000;
+const WARM_MC = 70_000;
+/** Storage that is fuller than this is nearly full. */
+const FULL = 0.9;
+
+function list(pairs) {
+  const known = pairs.filter(([, value]) => value);
+  return h(
+    "dl",
+    { class: "facts" },
+    known.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+  );
+}
+
+function bar(part) {
+  const filled = { class: part > FULL ? "pbad" : "p2", width: Math.round(100 * part), height: 8 };
+  return h(
+    "svg",
+    { class: "meter", viewBox: "0 0 100 8", preserveAspectRatio: "none", "aria-hidden": "true" },
+    h("rect", { class: "whole", width: 100, height: 8 }),
+    h("rect", filled),
+  );
+}
+
+/** How the board is: what it is made of, how warm it is, what it stores on. */
+function board({ node: { health } }) {
+  if (!health) return h("p", { class: "dim" }, "The node has not told yet.");
+  const { temperature_mc: mc, storage_bytes: whole, storage_free_bytes: free } = health;
+  const warmth = mc >= HOT_MC ? "bad" : mc >= WARM_MC ? "busy" : null;
+  const used = whole ? (whole - free) / whole : 0;
+  const supply = "under-voltage: use a stronger supply or a shorter cable";
+  return list([
+    ["Model", health.model],
+    ["Serial", health.serial],
+    ["Memory", health.memory_bytes ? size(health.memory_bytes) : null],
+    ["Temperature", mc ? h("span", { class: warmth }, `${(mc / 1000).toFixed(1)} °C`) : null],
+    ["Storage", whole ? [`${size(whole - free)} of ${size(whole)} used`, bar(used)] : null],
+    ["Written", health.written_bytes ? `${size(health.written_bytes)} in this boot` : null],
+    ["Card", health.card_life ? `${health.card_name} worn ${health.card_life}` : health.card_name],
+    ["Supply", health.under_voltage ? h("span", { class: "bad" }, supply) : null],
+  ]);
+}
+
 function facts({ node, wishes: wished }) {
   const wishes = Object.entries(wished)
     .filter(([key]) => key !== "name")
     .map(([key, text]) => `${key}=${text}`);
-  const health = node.health ?? {};
-  const mega = (bytes) => (bytes ? `${Math.round(bytes / 1e6)} MB` : null);
-  const pairs = [
+  return list([
     ["Phase", phaseOf(node)],
     ["Address", node.address],
     ["MAC", h("code", {}, node.mac)],
@@ -23,24 +67,7 @@ function facts({ node, wishes: wished }) {
     ["Heard", ago(node.last_seen_ms)],
     ["Wished", wishes.join(", ")],
     ["Says", node.detail],
-    ["Model", health.model],
-    ["Serial", health.serial],
-    ["Memory", mega(health.memory_bytes)],
-    ["Temperature", health.temperature_mc ? `${(health.temperature_mc / 1000).toFixed(1)} °C` : null],
-    ["Written", mega(health.written_bytes)],
-    ["Card", health.card_life ? `${health.card_name} worn ${health.card_life}` : health.card_name],
-    [
-      "Supply",
-      health.under_voltage
-        ? h("span", { class: "bad" }, "under-voltage: use a stronger supply or a shorter cable")
-        : null,
-    ],
-  ];
-  return h(
-    "dl",
-    { class: "facts" },
-    pairs.filter(([, value]) => value).map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
-  );
+  ]);
 }
 
 function timeline(lines) {
@@ -167,12 +194,14 @@ function editor(name) {
 }
 
 export function nodeView({ main, failed, may }, name) {
-  const [head, chart, lines] = [h("div", {}), h("div", { class: "scroll", tabindex: 0 }), h("div", {})];
+  const [head, health, lines] = [0, 0, 0].map(() => h("div", {}));
+  const chart = h("div", { class: "scroll", tabindex: 0 });
   const said = h("p", { class: "said", role: "status" });
   async function read() {
     try {
       const detail = await ask("GET", at`/v1/nodes/${name}`);
       show(head, facts(detail));
+      show(health, board(detail));
       show(chart, bootChart(newest(detail), name));
       show(lines, timeline(detail.timeline));
     } catch (error) {
@@ -200,9 +229,15 @@ export function nodeView({ main, failed, may }, name) {
   show(
     main,
     h("div", { class: "row" }, h("h1", { class: "grow" }, name), anew),
-    h("section", { class: "card" }, head, said),
+    h(
+      "div",
+      { class: "halves pair" },
+      h("section", { class: "card" }, h("h2", {}, "Now"), head, said),
+      h("section", { class: "card", id: "board" }, h("h2", {}, "Board"), health),
+    ),
     h("section", { class: "card" }, h("h2", {}, "Newest boot"), key(), chart),
     may("write") ? editor(name) : null,
+    may("write") ? logsCard(name) : null,
     h("section", { class: "card" }, h("h2", {}, "Timeline"), lines),
   );
   return { read, refresh: read, news };

@@ -1,4 +1,5 @@
-//! A head's backup: state, configuration and user data in one archive (tar in zstd), taken while the head serves.
+//! A head's backup: state, configuration and user data in one archive (tar in zstd), taken while the head serves. It is the same
+//! whether the state is in a file or in a database; an empty database takes it from the file when the head starts.
 //!
 //! The image is not in it: whoever has its recipe builds it again, bit by bit. Nor is what else the configuration names: power
 //! hook, certificate, boot programs. Whoever reads a backup has the swarm.
@@ -14,7 +15,7 @@ use tar::{Archive, Builder, EntryType, Header};
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::client::SOCKET;
-use crate::config;
+use crate::config::{self, Settings};
 use crate::http::operator::{CERTIFICATE, KEY};
 use crate::store;
 
@@ -61,7 +62,8 @@ pub async fn take(home: &Home, out: &Path) -> Result<Contents> {
     let snapshot =
         NamedTempFile::new_in(folder).with_context(|| format!("writing to {}", folder.display()))?;
     let draft = NamedTempFile::new_in(folder).with_context(|| format!("writing to {}", folder.display()))?;
-    let nodes = store::snapshot(&home.state_dir, snapshot.path()).await?;
+    let settings = settings(&home.config)?;
+    let nodes = store::snapshot(&home.state_dir, &settings.store, snapshot.path()).await?;
     let writing = || format!("writing {}", out.display());
     let mut archive = Builder::new(zstd::Encoder::new(draft.as_file(), LEVEL).with_context(writing)?);
     add(&mut archive, snapshot.path(), &Path::new(STATE).join(store::FILE))?;
@@ -72,8 +74,8 @@ pub async fn take(home: &Home, out: &Path) -> Result<Contents> {
         }
     }
     add(&mut archive, &home.config, &Path::new(CONFIG).join(CONFIG_FILE))?;
-    let library = library(&home.config)?;
-    let user_data_files = add_folder(&mut archive, &library, &Path::new(CONFIG).join(USER_DATA))?;
+    let library = &settings.user_data.directory;
+    let user_data_files = add_folder(&mut archive, library, &Path::new(CONFIG).join(USER_DATA))?;
     archive.into_inner().and_then(zstd::Encoder::finish).with_context(writing)?;
     draft.as_file().sync_all().with_context(writing)?;
     let bytes = draft.as_file().metadata().with_context(writing)?.len();
@@ -107,11 +109,12 @@ pub async fn restore(home: &Home, backup: &Path) -> Result<Contents> {
     let nodes = store::check(state_draft.path()).await?;
     let draft = config_draft.path().join(CONFIG_FILE);
     let text = fs::read_to_string(&draft).context("reading the backup's configuration")?;
-    let library = config::parse(config, &text)?.user_data.directory;
+    let settings = config::parse(config, &text)?;
+    store::check_vacancy(&settings.store).await?;
 
     let state =
         [store::FILE, CERTIFICATE, KEY].map(|name| (state_draft.path().join(name), state_dir.join(name)));
-    let user_data = (config_draft.path().join(USER_DATA), library);
+    let user_data = (config_draft.path().join(USER_DATA), settings.user_data.directory);
     let moves = [user_data, (draft, config.clone())].into_iter().chain(state);
     let moves: Vec<_> = moves.filter(|(from, _)| from.exists()).collect();
     if let Some((_, there)) = moves.iter().find(|(_, to)| to.exists()) {
@@ -125,10 +128,9 @@ pub async fn restore(home: &Home, backup: &Path) -> Result<Contents> {
     Ok(Contents { nodes, user_data_files, bytes })
 }
 
-/// Where the user data is that the configuration names.
-fn library(file: &Path) -> Result<PathBuf> {
+fn settings(file: &Path) -> Result<Settings> {
     let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
-    Ok(config::parse(file, &text)?.user_data.directory)
+    Ok(config::parse(file, &text)?)
 }
 
 fn folder_of(file: &Path) -> &Path {

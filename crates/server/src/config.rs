@@ -8,6 +8,7 @@ mod network;
 mod node;
 mod operator;
 mod power;
+mod store;
 mod subnets;
 
 use std::collections::BTreeMap;
@@ -24,6 +25,7 @@ pub(crate) use self::group::{Common, GroupSettings};
 pub(crate) use self::network::{Network, Placed, Resolved};
 pub(crate) use self::node::NodeSettings;
 pub(crate) use self::operator::OperatorDoor;
+pub(crate) use self::store::Place;
 use self::subnets::PlacedSubnet;
 use crate::artefacts::{Source, Sources};
 use crate::user_data::Library;
@@ -71,6 +73,7 @@ pub(crate) struct Settings {
     pub(crate) managers: usize,
     pub(crate) operator: OperatorDoor,
     pub(crate) power: Option<power::Hook>,
+    pub(crate) store: Place,
     /// The groups by their names.
     pub(crate) groups: BTreeMap<String, GroupSettings>,
     pub(crate) nodes: Vec<NodeSettings>,
@@ -125,6 +128,7 @@ fn settings(reader: &mut Reader) -> Settings {
         "swarm",
         "operator",
         "power",
+        "store",
         "group",
         "node",
     ]);
@@ -142,6 +146,7 @@ fn settings(reader: &mut Reader) -> Settings {
         managers: managers(reader, &top),
         operator: operator::read(reader, &top),
         power: power::read(reader, &top),
+        store: store::read(reader, &top),
         groups,
         nodes,
     }
@@ -202,6 +207,7 @@ impl Settings {
                     format!("{:?}", settings.subnets.iter().map(|subnet| &subnet.value).collect::<Vec<_>>()),
                 ),
                 ("[operator]", format!("{:?}", settings.operator)),
+                ("[store]", format!("{:?}", settings.store)),
             ]
         };
         let pairs = texts(self).into_iter().zip(texts(other));

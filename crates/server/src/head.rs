@@ -44,7 +44,7 @@ use crate::config::{Resolved, Settings};
 use crate::files::Files;
 use crate::store::Store;
 use crate::store::archive::Archive;
-use crate::user_data::Facts;
+use crate::user_data::{self, Facts};
 
 /// The most requests that wait for the state; a pump with more waits itself.
 const QUEUE_LIMIT: usize = 1_024;
@@ -79,6 +79,19 @@ pub(crate) struct UserData {
     pub(crate) file: std::path::PathBuf,
     pub(crate) own: std::path::PathBuf,
     pub(crate) facts: Facts,
+}
+
+impl UserData {
+    /// What the node gets.
+    pub(crate) fn rendered(&self) -> anyhow::Result<String> {
+        let template = user_data::read(&self.file)?;
+        self.render(&template).with_context(|| format!("rendering {}", self.file.display()))
+    }
+
+    /// What it would get of another template.
+    pub(crate) fn render(&self, template: &str) -> anyhow::Result<String> {
+        user_data::render(template, &self.facts, self.own.parent().unwrap_or(std::path::Path::new(".")))
+    }
 }
 
 /// The way to the state; clones speak to the same.

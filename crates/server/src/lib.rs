@@ -95,7 +95,7 @@ pub async fn serve(options: Options, welcome: impl FnOnce(&Welcome)) -> anyhow::
         .create(&options.state_dir)
         .with_context(|| format!("making the state directory {}", options.state_dir.display()))?;
     let images = options.images(&settings).await?;
-    let store = Store::open(&options.state_dir).await?;
+    let store = Store::open(&options.state_dir, &settings.store).await?;
 
     let told = settings.dhcp(&network);
     let dhcp = pump::dhcp::bind(&network.interface, network.address, told.mode)?;

@@ -3,6 +3,8 @@
 
 #[path = "clients/attack.rs"]
 mod attack;
+#[path = "clients/bucket.rs"]
+mod bucket;
 #[path = "clients/dhcp.rs"]
 mod dhcp;
 #[path = "clients/ipxe.rs"]
@@ -13,6 +15,8 @@ mod loss;
 mod machine;
 #[path = "clients/operator.rs"]
 mod operator;
+#[path = "clients/packets.rs"]
+mod packets;
 #[path = "clients/proxy.rs"]
 mod proxy;
 #[path = "clients/relay.rs"]

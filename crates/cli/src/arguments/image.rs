@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
@@ -26,6 +26,24 @@ pub(crate) enum Image {
         /// Directory with the node's programs, fledermaus-init and fledermaus-agent
         #[arg(long, value_name = "DIR")]
         programs: Option<PathBuf>,
+        #[command(flatten)]
+        kitchen: Kitchen,
+    },
+    /// Make an image of what Buildroot has made
+    ///
+    /// Takes Image, rootfs.tar (and rootfs.squashfs, if there is one), device trees and rpi-firmware; makes the initramfs itself.
+    /// docs/buildroot.md says more.
+    #[command(after_help = "Example:
+  fledermaus image import ~/buildroot/output/images --out image/ --card card.img")]
+    Import {
+        /// Buildroot's output/images
+        #[arg(value_name = "DIR")]
+        images: PathBuf,
+        /// Where the image goes [default: image in the cache directory]
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+        #[command(flatten)]
+        extras: ImportExtras,
     },
     /// Move image.lock to the newest packages of the suite, and say what that changes
     ///
@@ -115,6 +133,48 @@ pub(crate) enum Image {
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
+}
+
+/// What makes an image.
+#[derive(Debug, Args)]
+pub(crate) struct Kitchen {
+    /// What makes it: debian, from signed packages, in seconds; buildroot, from source, in an hour or more
+    #[arg(long, value_enum, default_value_t = Backend::Debian)]
+    pub(crate) backend: Backend,
+    /// Checkout of Buildroot (with --backend buildroot)
+    #[arg(long, value_name = "DIR", required_if_eq("backend", "buildroot"))]
+    pub(crate) buildroot: Option<PathBuf>,
+    /// Configuration in the folder `buildroot/` of this project
+    #[arg(long, value_name = "NAME", default_value = "fledermausland_pi_defconfig")]
+    pub(crate) configuration: String,
+    /// This project's folder for Buildroot [default: buildroot]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) external: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) extras: ImportExtras,
+}
+
+/// What does the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    /// The kitchen, with packages of Debian's.
+    Debian,
+    /// Buildroot.
+    Buildroot,
+}
+
+/// What an image of Buildroot's can have beside what its folder says.
+#[derive(Debug, Args)]
+pub(crate) struct ImportExtras {
+    /// Name of the image (of Buildroot's) in its manifest
+    #[arg(long, default_value = "buildroot")]
+    pub(crate) name: String,
+    /// Also make a card's image of Buildroot's firmware and U-Boot
+    #[arg(long, value_name = "FILE")]
+    pub(crate) card: Option<PathBuf>,
+    /// U-Boot with which the lab's emulated boards start, such as /usr/lib/u-boot/qemu_arm64/u-boot.bin of Debian's u-boot-qemu
+    #[arg(long, value_name = "FILE")]
+    pub(crate) lab_uboot: Option<PathBuf>,
 }
 
 /// Which image to look at.

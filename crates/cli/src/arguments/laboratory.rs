@@ -16,6 +16,7 @@ use super::LAB;
   fledermaus lab up --keep                          leave it running; look with `fledermaus --lab node list`
   fledermaus lab up --board pi3 --nodes 1           the same on the devices of a real Pi 3
   fledermaus lab up --nodes 1 --link 100mbit --card-write 12M --card-read 20M   as slow as a Pi 3's wire and card
+  fledermaus lab up --nodes 1 --head arm64          the head too is an emulated machine, with a program for arm64
   fledermaus lab power node2 cut                    pull the plug of a node
   fledermaus lab card node2 flip                    flip a bit of the system image on its card")]
 pub(crate) enum Lab {
@@ -96,6 +97,9 @@ pub(crate) enum Lab {
     /// Fetch a file by TFTP or HTTP again and again, and print bytes and seconds: the load of `cargo xtask bench`
     #[command(hide = true)]
     Load(LabLoad),
+    /// PID 1 of a head that is a machine
+    #[command(hide = true)]
+    Machine,
     /// The process that is an emulated Pi 3
     #[command(hide = true)]
     Pi3 {
@@ -128,6 +132,18 @@ pub(crate) struct LabNodes {
     /// What the boards are
     #[arg(long, value_enum, default_value_t = BoardKind::Virt)]
     pub(crate) board: BoardKind,
+    /// What the head is
+    #[arg(long, value_enum, default_value_t = HeadMachine::Process)]
+    pub(crate) head: HeadMachine,
+    /// The static fledermaus of a head that is a machine [default: where `cargo xtask dist` builds it]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "head",
+        default_value = "target/aarch64-unknown-linux-musl/release/fledermaus",
+        hide_default_value = true
+    )]
+    pub(crate) head_program: PathBuf,
     /// How many cores each board has [default: 4 as a Pi, but not more than this machine has]
     #[arg(long, value_parser = clap::value_parser!(u8).range(1..=i64::from(lab::spec::CORES_LIMIT)))]
     pub(crate) cores: Option<u8>,
@@ -300,6 +316,15 @@ impl From<BoardKind> for lab::spec::Machine {
             BoardKind::Pi3 => Self::Pi3,
         }
     }
+}
+
+/// A kind of head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum HeadMachine {
+    /// This program, as a process
+    Process,
+    /// An emulated arm64 machine
+    Arm64,
 }
 
 /// A boot loader.

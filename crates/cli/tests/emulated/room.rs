@@ -8,7 +8,7 @@ use cluster::phase::{Phase, Step};
 use cluster::plan::{RootPlace, WipePolicy};
 use cluster::view::{NodeDetail, SwarmView};
 use lab::control::{CardDeed, Power};
-use lab::spec::{Machine, Throttle};
+use lab::spec::{HeadKind, Machine, Throttle};
 use lab::{Lab, Place, Spec};
 
 /// The program under test.
@@ -51,6 +51,7 @@ pub(crate) fn lab_up_with(wanted: &Wanted, image: PathBuf, throttle: Throttle) -
         managers: wanted.managers,
         root: RootPlace::default(),
         wipe: wanted.wipe,
+        head: HeadKind::Process,
         image,
         program: PROGRAM.into(),
         cards: "/var/tmp".into(),

@@ -5,17 +5,20 @@ use std::net::Ipv4Addr;
 
 /// U-Boot for each family of boards: file on the card, path in Debian's package `u-boot-rpi`, the filter of `config.txt`
 /// that it stands under. The names fit the oldest form of a FAT's directory: nothing has to read long ones to boot.
-pub(super) const LOADERS: [Loader; 3] = [
+pub(crate) const LOADERS: [Loader; 3] = [
     Loader { file: "u-boot.bin", path: "usr/lib/u-boot/rpi_arm64/u-boot.bin", filter: "all" },
     Loader { file: "u-boot-3.bin", path: "usr/lib/u-boot/rpi_3/u-boot.bin", filter: "pi3" },
     Loader { file: "u-boot-4.bin", path: "usr/lib/u-boot/rpi_4/u-boot.bin", filter: "pi4" },
 ];
 
+/// The one build of U-Boot that Buildroot makes, for one family of boards.
+pub(crate) const ONE_LOADER: Loader = Loader { file: "u-boot.bin", path: "u-boot.bin", filter: "all" };
+
 /// A build of U-Boot.
-pub(super) struct Loader {
-    pub(super) file: &'static str,
+pub(crate) struct Loader {
+    pub(crate) file: &'static str,
     pub(super) path: &'static str,
-    pub(super) filter: &'static str,
+    filter: &'static str,
 }
 
 /// How often the network is asked before the board resets itself: a reset also starts a USB Ethernet that hangs anew.
@@ -34,11 +37,11 @@ const PAUSE_SECS: u8 = 5;
 /// `BOOT_ORDER`, so by the network if that is in it (Raspberry Pi's documentation, "EEPROM boot flow"). It fails twice: there
 /// is no `bcm2712-rpi-5-b.dtb`, for which the firmware looks first (`os_check`, raspberrypi/rpi-eeprom#682), and no file with
 /// the kernel's name, in case somebody switches that check off. Read, and not tried on a board.
-pub(super) fn configuration() -> String {
+pub(crate) fn configuration(loaders: &[Loader]) -> String {
     let mut text = "# fledermaus. A Pi 5 boots by its EEPROM: it needs the network in BOOT_ORDER.\n\
         arm_64bit=1\nenable_uart=1\nupstream_kernel=1\n"
         .to_owned();
-    for Loader { file, filter, .. } in LOADERS {
+    for Loader { file, filter, .. } in loaders {
         writeln!(text, "[{filter}]\nkernel={file}").expect("a String takes everything");
     }
     text + "[pi5]\nkernel=none\n"
@@ -63,7 +66,7 @@ const MEMORY: [(&str, &str); 5] = [
 /// (`netretry`) instead of being repeated where nobody can say so. `server`, if there is one, is asked for the boot plan in place
 /// of the one that DHCP names: U-Boot knows no proxy DHCP and takes the address from the router's answer. The name of a file in
 /// that answer is forgotten: its folder would go before the names that the plan is asked for by.
-pub(super) fn commands(server: Option<Ipv4Addr>) -> String {
+pub(crate) fn commands(server: Option<Ipv4Addr>) -> String {
     let choose_server = match server {
         Some(address) => format!("setenv serverip {address}\nsetenv bootfile\n"),
         None => String::new(),
@@ -113,7 +116,7 @@ mod tests {
 
     #[test]
     fn each_family_of_boards_has_its_loader_and_a_later_filter_wins() {
-        let text = configuration();
+        let text = configuration(&LOADERS);
         let lines: Vec<&str> = text.lines().skip_while(|line| !line.starts_with('[')).collect();
         let expected =
             ["[all]", "kernel=u-boot.bin", "[pi3]", "kernel=u-boot-3.bin", "[pi4]", "kernel=u-boot-4.bin"];

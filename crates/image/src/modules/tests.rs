@@ -4,23 +4,28 @@ use super::modinfo::Modinfo;
 use super::{Kernel, name_of};
 use crate::tree::Tree;
 
-/// The smallest ELF file (64 bit, little endian, relocatable, AArch64) with a section `.modinfo`.
+/// The smallest ELF file with a section `.modinfo`; lines of `modinfo` are its texts.
 fn module(modinfo: &str) -> Vec<u8> {
-    const NAMES: &[u8] = b"\0.modinfo\0.shstrtab\0";
+    elf(".modinfo", &modinfo.replace('\n', "\0"))
+}
+
+/// The smallest ELF file (64 bit, little endian, relocatable, AArch64) with one section of that name and content.
+pub(crate) fn elf(name: &str, content: &str) -> Vec<u8> {
     const HEADER_BYTES: usize = 64;
-    let modinfo = modinfo.replace('\n', "\0");
-    let names_at = HEADER_BYTES + modinfo.len();
-    let sections_at = (names_at + NAMES.len()).next_multiple_of(8) as u64;
+    let names = format!("\0{name}\0.shstrtab\0");
+    let names_at = HEADER_BYTES + content.len();
+    let sections_at = (names_at + names.len()).next_multiple_of(8) as u64;
     let mut elf = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x01\0\xb7\0\x01\0\0\0".to_vec();
     // Entry point, program headers, section headers; flags; sizes and numbers of headers.
     elf.extend([0, 0, sections_at].iter().flat_map(|word| word.to_le_bytes()));
     elf.extend(0u32.to_le_bytes());
     elf.extend([64u16, 0, 0, 64, 3, 2].iter().flat_map(|half| half.to_le_bytes()));
-    elf.extend(modinfo.as_bytes());
-    elf.extend(NAMES);
+    elf.extend(content.as_bytes());
+    elf.extend(names.as_bytes());
     elf.resize(sections_at as usize, 0);
+    let own_name_at = name.len() as u32 + 2;
     for (name, kind, at, bytes) in
-        [(0, 0, 0, 0), (1, 1, HEADER_BYTES, modinfo.len()), (10, 3, names_at, NAMES.len())]
+        [(0, 0, 0, 0), (1, 1, HEADER_BYTES, content.len()), (own_name_at, 3, names_at, names.len())]
     {
         elf.extend([name, kind].iter().flat_map(|word: &u32| word.to_le_bytes()));
         let words = [0, 0, at as u64, bytes as u64, 0, 1, 0];

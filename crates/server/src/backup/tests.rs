@@ -1,6 +1,8 @@
 //! A head that is gone and made anew from its backup; backups that are none.
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::config::Place;
+use crate::store::tests::{Home as StateHome, with_both};
 use crate::store::{Store, Write as Change};
 use cluster::Mac;
 use netboot::dhcp::Lease;
@@ -16,15 +18,22 @@ fn home(folder: &Path) -> Home {
 }
 
 /// A head's things, and the store that it has open.
-async fn head(folder: &Path) -> (Home, Store) {
+async fn head(folder: &Path, place: &Place) -> (Home, Store) {
     let home = home(folder);
     fs::create_dir_all(folder.join("etc/scripts/more")).unwrap();
     fs::create_dir_all(&home.state_dir).unwrap();
-    fs::write(&home.config, "[user_data]\ndir = \"scripts\"\n").unwrap();
+    let table = match place {
+        Place::File => String::new(),
+        Place::Database { url, password_file } => {
+            let password_file = password_file.as_ref().unwrap().display();
+            format!("[store]\nurl = '{url}'\npassword_file = '{password_file}'\n")
+        }
+    };
+    fs::write(&home.config, format!("[user_data]\ndir = \"scripts\"\n{table}")).unwrap();
     fs::write(folder.join("etc/scripts/default.sh"), "echo hello").unwrap();
     fs::write(folder.join("etc/scripts/more/a.sh"), "echo more").unwrap();
     fs::write(home.state_dir.join(KEY), "secret").unwrap();
-    let store = Store::open(&home.state_dir).await.unwrap();
+    let mut store = Store::open(&home.state_dir, place).await.unwrap();
     store.write(&[Change::Lease(LEASE)]).await.unwrap();
     (home, store)
 }
@@ -33,34 +42,48 @@ fn mode(file: &Path) -> u32 {
     fs::metadata(file).unwrap().permissions().mode() & 0o777
 }
 
-#[tokio::test]
-async fn a_head_is_as_it_was_after_its_backup_was_restored_elsewhere() {
+with_both! {
+    a_head_is_as_it_was_after_its_backup_was_restored_elsewhere
+}
+
+async fn a_head_is_as_it_was_after_its_backup_was_restored_elsewhere(state: StateHome) {
     let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (served, store) = head(old.path()).await;
+    let (served, store) = head(old.path(), &state.place).await;
     let file = old.path().join("backup");
     let taken = take(&served, &file).await.unwrap();
     assert_eq!((taken.user_data_files, mode(&file)), (2, 0o600));
     drop(store);
     // Without a head, and in the place of an older one, too.
-    assert_eq!(take(&served, &file).await.unwrap(), taken);
+    assert_eq!(take(&served, &file).await.unwrap().nodes, taken.nodes);
 
     let home = home(new.path());
-    assert_eq!(restore(&home, &file).await.unwrap(), taken);
+    if let Some(server) = &state.server {
+        let refused = restore(&home, &file).await.unwrap_err().to_string();
+        assert!(refused.contains("holds a head's state already"), "{refused}");
+        assert!(!home.config.exists(), "nothing is in its place");
+        server.sql("postgres", "DROP SCHEMA public CASCADE; CREATE SCHEMA public");
+    }
+    assert_eq!(restore(&home, &file).await.unwrap().user_data_files, 2);
     assert_eq!(fs::read_to_string(new.path().join("etc/scripts/more/a.sh")).unwrap(), "echo more");
     assert_eq!(fs::read_to_string(home.state_dir.join(KEY)).unwrap(), "secret");
     assert_eq!((mode(&home.state_dir), mode(&home.state_dir.join(KEY))), (0o700, 0o600));
     assert_eq!(fs::read_dir(new.path().join("etc")).unwrap().count(), 2, "no drafts are left");
-    let memory = Store::open(&home.state_dir).await.unwrap().load().await.unwrap();
+    let memory = Store::open(&home.state_dir, &state.place).await.unwrap().load().await.unwrap();
     assert_eq!(memory.leases, [LEASE]);
 
     let again = restore(&home, &file).await.unwrap_err().to_string();
-    assert!(again.ends_with("scripts is there already: move it away first"), "{again}");
+    let words = if state.server.is_some() {
+        "holds a head's state already"
+    } else {
+        "scripts is there already: move it away first"
+    };
+    assert!(again.contains(words), "{again}");
 }
 
 #[tokio::test]
 async fn nothing_is_put_in_place_of_a_backup_that_is_cut_or_none() {
     let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (served, _store) = head(old.path()).await;
+    let (served, _store) = head(old.path(), &Place::File).await;
     let file = old.path().join("backup");
     take(&served, &file).await.unwrap();
     let whole = fs::read(&file).unwrap();

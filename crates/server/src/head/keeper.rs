@@ -185,7 +185,7 @@ async fn change(
 }
 
 async fn write(
-    store: Store,
+    mut store: Store,
     mut turns: mpsc::Receiver<Turn>,
     numbers: &Turns,
     zone: watch::Sender<Arc<Zone>>,

@@ -29,7 +29,7 @@ pub(crate) async fn head_in(folder: &Path) -> Head {
     Image::write(&folder.join("image"), "first");
     let settings = config::parse(&file, text).expect("valid");
     let network = settings.network.on("lo".to_owned(), (Ipv4Addr::new(127, 0, 0, 1), 24));
-    let store = Store::open(folder).await.expect("a store");
+    let store = Store::open(folder, &settings.store).await.expect("a store");
     let images = settings.images.open(&depot::Access::default(), folder).expect("images");
     let (head, keeper) = Head::new(settings, &network, images, store).await.expect("a head");
     tokio::spawn(keeper.keep());
@@ -68,6 +68,8 @@ pub(crate) async fn seed(head: &Head, words: &str) {
             let uptime_ms = 2_000 * phases as u64;
             state.now_ms += uptime_ms;
             let health = Health { model: words.clone(), temperature_mc: Some(48_300), ..Health::default() };
+            let health =
+                Health { storage_bytes: Some(14 << 30), storage_free_bytes: Some(9 << 30), ..health };
             let report = Report { uptime_ms, events, health: Some(health), ..Report::default() };
             state.report(&token, address, report).expect("its own token");
         }
@@ -81,6 +83,17 @@ pub(crate) async fn hostile_report(head: &Head, name: &str, words: &str) {
     head.ask(move |state| {
         let mac = state.named(&name).expect("a node").kept.mac;
         state.note(mac, state.now_ms, Phase::System, Step::Started, words);
+    })
+    .await;
+}
+
+/// A node sends its logs, as it does once somebody asked for them.
+pub(crate) async fn send_logs(head: &Head, name: &str, words: &str) {
+    let (name, text) =
+        (name.to_owned(), format!("==> /dev/kmsg <==\nLinux\n{words}\n\n==> dockerd <==\nready\n"));
+    head.ask(move |state| {
+        let (mac, now_ms) = (state.named(&name).expect("a node").kept.mac, state.now_ms);
+        state.nodes.get_mut(&mac).expect("a node").keep_logs(now_ms, &text);
     })
     .await;
 }

@@ -16,7 +16,6 @@ use cluster::report::Report;
 use tower_http::services::ServeDir;
 
 use crate::head::Head;
-use crate::user_data;
 
 /// The routes; the system image has a way of its own.
 pub(crate) fn routes(head: Head) -> Router {
@@ -58,9 +57,7 @@ async fn user_data(
         return StatusCode::NOT_FOUND.into_response();
     };
     let node = wanted.facts.name.clone();
-    let rendered =
-        user_data::read(&wanted.file).and_then(|template| user_data::render(&template, &wanted.facts));
-    match rendered {
+    match wanted.rendered() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response(),
         Err(error) => {
             tracing::error!(%node, "user data: {error:#}");

@@ -11,14 +11,14 @@ use crate::room::{Furniture, Room, is_outside, wait};
 
 /// In the user data of every node; nobody else may see it.
 const SECRET: &str = "swordfish-of-node1";
-const NODE: &str = "10.78.0.11";
-const STRANGER: &str = "10.78.0.66";
+pub(crate) const NODE: &str = "10.78.0.11";
+pub(crate) const STRANGER: &str = "10.78.0.66";
 const WEB: &str = "http://10.78.0.1:8080";
 /// How long a client may wait while the head is under attack.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A head, and a node that holds its lease and has fetched its plan.
-fn furnish() -> (Room, String) {
+pub(crate) fn furnish() -> (Room, String) {
     let room = Room::furnish(&Furniture {
         nodes: &[("node1", 11), ("node2", 12)],
         boot: "[operator]\nlisten = \"10.78.0.1:8443\"\n",
@@ -35,7 +35,7 @@ fn furnish() -> (Room, String) {
 }
 
 /// DHCP with further arguments of udhcpc, then the boot configuration; its text.
-fn boot(room: &Room, arguments: &[&str]) -> String {
+pub(crate) fn boot(room: &Room, arguments: &[&str]) -> String {
     room.at_client("ip", "link set node0 address b8:27:eb:00:00:0b up");
     let status = udhcpc(room).args(["-n", "-q"]).args(arguments).stdout(Stdio::null()).status();
     assert!(status.expect("busybox").success());
@@ -43,14 +43,14 @@ fn boot(room: &Room, arguments: &[&str]) -> String {
     curl(room, &["tftp://10.78.0.1/pxelinux.cfg/01-b8-27-eb-00-00-0b"])
 }
 
-fn curl(room: &Room, arguments: &[&str]) -> String {
+pub(crate) fn curl(room: &Room, arguments: &[&str]) -> String {
     let mut command = room.client("curl");
     command.args(["-s", "-k", "--path-as-is", "--max-time", "20"]).args(arguments);
     let output = command.output().expect("curl");
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn move_to(room: &Room, address: &str) {
+pub(crate) fn move_to(room: &Room, address: &str) {
     room.at_client("ip", "address flush dev node0");
     room.at_client("ip", &format!("address add {address}/24 dev node0"));
 }
@@ -71,11 +71,15 @@ fn a_stranger_learns_nothing_of_a_node_s_boot() {
     let own = format!("{WEB}/boot/{token}/user-data");
     move_to(&room, STRANGER);
     let guessed = format!("{WEB}/boot/{}/user-data", "0".repeat(32));
+    let thousand = format!("{WEB}/boot/{}[000-999]/user-data", "0".repeat(29));
+    let half = format!("{WEB}/boot/{}/user-data", &token[..16]);
     let report = format!("{WEB}/boot/{token}/report");
     let at_node = |path: &str| format!("{WEB}/{path}");
     let mac = "X-RHN-Provisioning-Mac-0: eth0 b8:27:eb:00:00:0b";
     let tries: Vec<(&str, Vec<String>)> = [
         ("guesses a token", vec![guessed.as_str()]),
+        ("guesses a thousand", vec![thousand.as_str()]),
+        ("guesses its beginning", vec![half.as_str()]),
         ("replays the node's token from another address", vec![own.as_str()]),
         ("says by headers that it is the node", vec!["-H", "X-Forwarded-For: 10.78.0.11", own.as_str()]),
         (
@@ -100,6 +104,10 @@ fn a_stranger_learns_nothing_of_a_node_s_boot() {
         let answer = curl(&room, &arguments);
         assert!(!leaks(&answer, &token), "a stranger who {what}: {answer}");
     }
+    // A machine of no node's asks for the node's address.
+    room.at_client("ip", "link set node0 address 52:54:00:00:00:66");
+    let asked = udhcpc(&room).args(["-n", "-q", "-t", "2", "-r", NODE]).stdout(Stdio::null()).status();
+    assert!(!asked.expect("busybox").success(), "it is told nothing");
     // Another node's machine: it has a lease and a token of its own.
     room.at_client("ip", "link set node0 address b8:27:eb:00:00:0c");
     move_to(&room, "10.78.0.12");
@@ -172,6 +180,7 @@ fn what_a_client_says_of_itself_is_no_command() {
     }
     let (room, _) = furnish();
     let plain = masked(&boot(&room, &[]));
+    let endless = format!("0x0c:{}", "41".repeat(255));
     assert!(plain.contains(" ip=10.78.0.11::") && plain.contains(":node1:"), "{plain}");
     for (what, arguments) in [
         ("a host name with a kernel parameter", vec!["-x", "hostname:x init=/bin/sh"]),
@@ -184,13 +193,70 @@ fn what_a_client_says_of_itself_is_no_command() {
         ("a vendor class with a parameter", vec!["-V", "x init=/bin/sh ${evil}"]),
         ("a client's identifier that is a path", vec!["-x", "0x3d:2e2e2f2e2e2f6574632f706173737764"]),
         ("a boot file's name", vec!["-x", "0x43:2f6574632f706173737764"]),
+        ("a name for the DNS", vec!["-x", "0x51:0000006576696c20696e69743d2f62696e2f7368"]),
+        ("one that is cut", vec!["-x", "0x51:00"]),
+        ("a class of users that is a parameter", vec!["-x", "0x4d:20696e69743d2f62696e2f7368"]),
+        (
+            "a number of the machine that is a path",
+            vec!["-x", "0x61:002e2e2f2e2e2f2e2e2f6574632f706173737764"],
+        ),
+        ("a message with a line's end", vec!["-x", "0x38:0a696e69743d2f62696e2f7368"]),
+        (
+            "the options that a loader reads",
+            vec!["-x", "0xd1:2f6574632f706173737764", "-x", "0xd2:2f6574632f"],
+        ),
+        ("a host name without end", vec!["-x", &endless]),
+        ("another node's address", vec!["-r", "10.78.0.12"]),
     ] {
         assert_eq!(masked(&boot(&room, &arguments)), plain, "{what}");
     }
 }
 
+/// What a node that was broken into says of itself: in JSON, with a token that is good.
+#[test]
+fn what_a_node_reports_is_shown_and_steers_nothing() {
+    if is_outside("attack::what_a_node_reports_is_shown_and_steers_nothing") {
+        return;
+    }
+    let (room, token) = furnish();
+    let report = |body: &str| {
+        std::fs::write(room.folder().join("body"), body).expect("written");
+        let url = format!("{WEB}/boot/{token}/report");
+        curl(&room, &["-w", "%{http_code}", "-d", "@body", "-H", "content-type: application/json", &url])
+    };
+    let words = "\\u001b[2J\\u0000\\r<script>$(reboot)</script>{{7*7}} init=/bin/sh";
+    let event =
+        format!("{{\"uptime_ms\":1,\"phase\":\"hardware\",\"step\":\"failed\",\"detail\":\"{words}\"}}");
+    let health = format!(
+        "{{\"model\":\"{words}\",\"serial\":\"{words}\",\"card_name\":\"{words}\",\"card_life\":\"{words}\"}}"
+    );
+    let told = format!("{{\"uptime_ms\":2,\"events\":[{event}],\"health\":{health},\"logs\":\"{words}\"}}");
+    assert!(report(&told).ends_with("200"), "it may say so");
+    let socket = room.folder().join("state/head.sock");
+    let shown = server::client::Client::new(&socket).get_text("/v1/nodes/node1").expect("the node");
+    assert!(shown.contains("$(reboot)") && shown.contains("[2J"), "{shown}");
+    assert!(!shown.contains("\\u001b") && !shown.contains("\\u0000") && !shown.contains("\\r"), "{shown}");
+    for (what, body) in [
+        (
+            "another node's name",
+            "{\"uptime_ms\":3,\"name\":\"node2\",\"mac\":\"b8:27:eb:00:00:0c\"}".to_owned(),
+        ),
+        ("lists within lists", "[".repeat(100_000)),
+        ("a number without end", format!("{{\"uptime_ms\":{}}}", "9".repeat(10_000))),
+        ("a report that is too large", format!("{{\"uptime_ms\":4,\"logs\":\"{}\"}}", "x".repeat(8 << 20))),
+    ] {
+        let answer = report(&body);
+        assert!(!leaks(&answer, "node2"), "{what}: {answer}");
+    }
+    let other = server::client::Client::new(&socket).get_text("/v1/nodes/node2").expect("the node");
+    assert!(other.contains("\"boot\":0"), "nobody has heard of it: {other}");
+    assert!(!boot(&room, &[]).contains("/bin/sh"), "and the next plan has none of it");
+    let own = format!("{WEB}/boot/{token}/user-data");
+    assert!(!leaks(&curl(&room, &[&own]), &token), "nor does it replay the token of the boot before");
+}
+
 /// A plan without its boot's own secret.
-fn masked(plan: &str) -> String {
+pub(crate) fn masked(plan: &str) -> String {
     let token = plan.split("fledermaus.token=").nth(1).and_then(|rest| rest.split(' ').next());
     plan.replace(token.unwrap_or_else(|| panic!("no token: {plan}")), "TOKEN")
 }

@@ -1,69 +1,53 @@
-//! The image lies in an object store: the head fetches it from a real S3 server and serves it, and says what is wrong with its key.
+//! A head whose state is in a database: a real client's lease is there before it is told, and the database may go away and come back.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
 
-use depot::{Access, Key};
-
-use crate::room::image;
-use crate::room::{Furniture, KERNEL, Room, is_outside};
-use crate::s3::{self, Server};
-
-/// A key, and no endpoint: the configuration has that.
-fn access(id: &str, secret: &str) -> Access {
-    let key = Key { id: id.to_owned(), secret: secret.to_owned(), token: None };
-    Access { endpoint: None, region: None, key: Some(key) }
-}
-
-/// What the client fetches from there.
-fn fetched(room: &Room, url: &str) -> Vec<u8> {
-    let mut curl = room.client("curl");
-    let output = curl.args(["--silent", "--show-error", "--fail", url]).output().expect("curl");
-    assert!(output.status.success(), "{url}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
+use super::dhcp::{address, become_machine, equip, forget, udhcpc};
+use crate::room::postgres::Postgres;
+use crate::room::{Furniture, Room, Started, is_outside, wait};
 
 #[test]
-fn a_head_serves_what_lies_in_a_store_and_says_what_is_wrong_with_its_key() {
-    if is_outside("store::a_head_serves_what_lies_in_a_store_and_says_what_is_wrong_with_its_key") {
+fn a_database_that_goes_away_loses_no_lease_and_holds_up_no_names() {
+    if is_outside("store::a_database_that_goes_away_loses_no_lease_and_holds_up_no_names") {
         return;
     }
-    let room = Room::empty();
-    let server = Server::start(&room.folder().join("store"));
-    let right = access(s3::KEY, s3::SECRET);
-    let lines = format!(
-        "[image]\nurl = \"s3://{}/lab/trixie\"\nendpoint = \"http://127.0.0.1:{}\"\n",
-        s3::BUCKET,
-        server.port
+    let mut postgres = Postgres::start();
+    let (url, password) = (postgres.url("postgres"), postgres.password_file());
+    let store = format!("[store]\nurl = \"{url}\"\npassword_file = \"{}\"\n", password.display());
+    let room = Room::furnish(&Furniture { nodes: &[("node1", 11)], boot: &store, ..Furniture::default() });
+    become_machine(&room, "b8:27:eb:00:00:0b");
+    equip(&room);
+    let leased = "SELECT mac, address FROM lease ORDER BY mac";
+    let first = Started::new(&mut udhcpc(&room));
+    assert_eq!(address(&room), "10.78.0.11");
+    assert_eq!(
+        postgres.sql("postgres", leased),
+        "b8:27:eb:00:00:0b|10.78.0.11",
+        "before the client was told"
     );
-    let folder = image::write(room.folder());
-    let place = format!("s3://{}/lab/trixie", s3::BUCKET).parse().expect("a place");
-    let endpoint = Some(format!("http://127.0.0.1:{}", server.port));
-    let pushing = Access { endpoint, ..right.clone() };
-    depot::push(&folder, &place, &pushing, &room.folder().join("uploads"), &mut |_, _| {}).expect("pushed");
-    fs::remove_dir_all(&folder).expect("removed: the store alone has it");
+    drop(first);
 
-    let wrong = access(s3::KEY, "tr0mbone");
-    for (access, remedy) in [
-        (&wrong, "AWS_SECRET_ACCESS_KEY is wrong"),
-        (&access("stranger", s3::SECRET), "AWS_ACCESS_KEY_ID"),
-        (&Access::default(), "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-    ] {
-        let said = room.refusal(&Furniture { image: Some((&lines, access)), ..Furniture::default() });
-        assert!(said.contains("s3://images/lab/trixie") && said.contains(remedy), "{said}");
-        assert!(!said.contains("tr0mbone") && !said.contains(s3::SECRET), "{said}");
-        assert!(!has_a_copy(room.folder()), "nothing half fetched is taken for an image");
-    }
+    postgres.crash();
+    let names = room.at_client("dig", "+short +tries=1 +time=9 @10.78.0.1 node1.cluster.test");
+    assert_eq!(names.trim(), "10.78.0.11", "what the head knows it says");
+    // Another machine: it is offered an address, and not told that it has it.
+    forget(&room);
+    become_machine(&room, "b8:27:eb:00:00:0c");
+    let says = room.folder().join("says");
+    let mut udhcpc = udhcpc(&room);
+    udhcpc.stderr(File::create(&says).expect("a file"));
+    let _second = Started::new(&mut udhcpc);
+    wait("a second request", || {
+        fs::read_to_string(&says).is_ok_and(|text| text.matches("broadcasting select for").count() > 1)
+    });
+    assert!(!room.folder().join("told").exists() || !said_bound(&room), "told, and nothing has it");
 
-    room.serve(&Furniture { image: Some((&lines, &right)), ..Furniture::default() });
-    room.at_client("ip", "address add 10.78.0.9/24 dev node0");
-    assert!(fetched(&room, &image::SYSTEM.url()) == image::SYSTEM.content());
-    assert!(fetched(&room, &format!("tftp://10.78.0.1/{}", KERNEL.path())) == KERNEL.content());
-    assert!(has_a_copy(room.folder()));
+    postgres.restart();
+    let second = address(&room);
+    let both = format!("b8:27:eb:00:00:0b|10.78.0.11\nb8:27:eb:00:00:0c|{second}");
+    assert_eq!(postgres.sql("postgres", leased), both);
 }
 
-/// Whether the head keeps an image of the store's.
-fn has_a_copy(room: &Path) -> bool {
-    let folders = fs::read_dir(room.join("state/images")).into_iter().flatten().flatten();
-    folders.into_iter().any(|folder| folder.path().join("SHA256SUMS").exists())
+fn said_bound(room: &Room) -> bool {
+    fs::read_to_string(room.folder().join("told")).is_ok_and(|text| text.contains("event=bound"))
 }

@@ -2,11 +2,15 @@
 //! second network namespace with a client. Both are gone when the test's process is. Knows no protocol.
 
 pub(crate) mod image;
+pub(crate) mod postgres;
 mod programs;
 
+use std::fs::File;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+
+use nix::sched::{CloneFlags, setns};
 
 pub(crate) use self::image::{INITRAMFS, KERNEL, noise};
 pub(crate) use self::programs::{Started, printed, run, wait};
@@ -117,6 +121,17 @@ impl Room {
     /// Runs a program in the client's namespace, and gives what it printed.
     pub(crate) fn at_client(&self, program: &str, arguments: &str) -> String {
         printed(program, self.client(program).args(arguments.split_ascii_whitespace()).output())
+    }
+
+    /// Does something in the client's namespace: what it opens there stays there.
+    pub(crate) fn as_client<T: Send>(&self, act: impl FnOnce() -> T + Send) -> T {
+        let namespace = File::open(format!("/proc/{}/ns/net", self.client.id())).expect("its namespace");
+        let there = || {
+            // Of this thread alone.
+            setns(namespace, CloneFlags::CLONE_NEWNET).expect("its namespace");
+            act()
+        };
+        std::thread::scope(|scope| scope.spawn(there).join().expect("it went well there"))
     }
 
     /// The cable loses each tenth packet in both directions from now on, by chance. The filter of bridges does it and

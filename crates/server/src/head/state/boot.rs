@@ -18,7 +18,6 @@ use crate::head::BootFile;
 use crate::head::news::Topic;
 use crate::head::node::{Node, Reserve};
 use crate::store::Write;
-use crate::user_data;
 
 impl State {
     /// A boot begins, if this is not one that goes on; a machine never seen is enrolled.
@@ -167,7 +166,7 @@ impl State {
             return Some(Wipe::Always);
         }
         let wanted = self.user_data(node);
-        let text = user_data::read(&wanted.file).and_then(|text| user_data::render(&text, &wanted.facts));
+        let text = wanted.rendered();
         let Ok(text) =
             text.inspect_err(|error| tracing::error!(node = %node.kept.name, "user data: {error:#}"))
         else {

@@ -9,6 +9,7 @@ use cluster::phase::{Phase, Step};
 use cluster::view::TimelineLine;
 
 use super::listed::NodeWish;
+use crate::config::Place;
 use crate::head::node::Node;
 use crate::head::tests::head_in;
 use crate::store::{Store, Write};
@@ -22,7 +23,7 @@ const BOOTS: u64 = 5;
 const NOW_MS: u64 = 1_790_000_000_000;
 
 async fn fill(folder: &Path, nodes: u32) {
-    let store = Store::open(folder).await.expect("opens");
+    let mut store = Store::open(folder, &Place::File).await.expect("opens");
     for number in 0..nodes {
         let [_, a, b, c] = number.to_be_bytes();
         let mac = Mac([0xb8, 0x27, 0xeb, a + 0x10, b, c]);

@@ -331,6 +331,16 @@ fn data_is_kept_until_its_user_data_changes_or_a_reboot_is_ordered() {
     assert!(matches!((first, changed), (Wipe::OnChange(one), Wipe::OnChange(other))
         if one.number == other.number && one.user_data != other.user_data));
 
+    // What it includes is part of it.
+    let part = folder.path().join("part.sh");
+    std::fs::write(&file, "{% include 'part.sh' %}").expect("written");
+    std::fs::write(&part, "echo 1").expect("written");
+    let first = told_wipe(&mut state);
+    std::fs::write(&part, "echo 2").expect("written");
+    let changed = told_wipe(&mut state);
+    assert!(matches!((first, changed), (Wipe::OnChange(one), Wipe::OnChange(other))
+        if one.number == other.number && one.user_data != other.user_data));
+
     assert!(state.reboot("node1"));
     assert!(matches!((changed, told_wipe(&mut state)), (Wipe::OnChange(one), Wipe::OnChange(other))
         if one.number != other.number && one.user_data == other.user_data));

@@ -17,14 +17,11 @@ pub(super) async fn template(State(head): State<Head>, Path(name): Path<String>)
 }
 
 pub(super) async fn rendered(State(head): State<Head>, Path(name): Path<String>) -> Response {
-    with_user_data(&head, &name, |wanted| {
-        user_data::read(&wanted.file).and_then(|template| user_data::render(&template, &wanted.facts))
-    })
-    .await
+    with_user_data(&head, &name, UserData::rendered).await
 }
 
 pub(super) async fn preview(State(head): State<Head>, Path(name): Path<String>, text: String) -> Response {
-    with_user_data(&head, &name, |wanted| user_data::render(&text, &wanted.facts)).await
+    with_user_data(&head, &name, |wanted| wanted.render(&text)).await
 }
 
 pub(super) async fn set(
@@ -38,7 +35,7 @@ pub(super) async fn set(
         return failure(StatusCode::SERVICE_UNAVAILABLE, "the head is going down");
     };
     let Some(wanted) = desk.head.user_data_named(name.clone()).await else { return no_node(&name) };
-    if let Err(error) = user_data::render(&text, &wanted.facts) {
+    if let Err(error) = wanted.render(&text) {
         return failure(StatusCode::BAD_REQUEST, format!("{error:#}"));
     }
     let found = user_data::read(&wanted.file).ok();

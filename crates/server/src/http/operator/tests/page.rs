@@ -6,7 +6,7 @@ use super::super::page;
 use super::browser::Browser;
 use super::*;
 use crate::config::OperatorDoor;
-use crate::head::tests::{BOOTED, hostile_report, seed};
+use crate::head::tests::{BOOTED, hostile_report, seed, send_logs};
 
 /// What a node says of itself that no page may run.
 pub(super) const HOSTILE: &str =
@@ -40,6 +40,7 @@ async fn the_page_logs_in_shows_what_happens_and_runs_nothing_that_a_node_said()
         nodes(&mut browser, &head, &handle);
         boots(&mut browser);
         one_node(&mut browser, &user_data);
+        board_and_logs(&mut browser, &head, &handle);
         swarm_and_access(&mut browser);
         on_a_phone_and_in_the_light(&mut browser);
         assert_eq!(browser.value("window.hacked"), Value::Null, "a node's words ran");
@@ -110,12 +111,36 @@ fn one_node(browser: &mut Browser, user_data: &std::path::Path) {
     assert!(std::fs::read_to_string(user_data).expect("saved").contains("'<b>'"));
 }
 
+fn board_and_logs(browser: &mut Browser, head: &Head, runtime: &tokio::runtime::Handle) {
+    let board = "document.getElementById('board').textContent";
+    for words in ["48.3 °C", "5.4 GB of 15.0 GB used", HOSTILE] {
+        browser.wait(&format!("{board}.includes({})", Value::from(words)));
+    }
+    browser.value("document.querySelector('#logs button').click()");
+    browser.see("Asked; the node answers with its next report.");
+    let logs = "[...document.querySelectorAll('#logs pre')].map((log) => log.textContent)";
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    // What comes before the question is not the answer: the node sends until it was asked.
+    while browser.value(&format!("{logs}.length")) != 2 {
+        assert!(std::time::Instant::now() < until, "no logs");
+        runtime.block_on(send_logs(head, "node1", HOSTILE));
+    }
+    browser.see("Console (the kernel's log)");
+    assert_eq!(browser.value(logs), serde_json::json!([format!("Linux\n{HOSTILE}"), "ready"]));
+    browser.value("document.getElementById('logs').scrollIntoView()");
+    browser.picture("logs-dark");
+}
+
 fn swarm_and_access(browser: &mut Browser) {
     browser.press("Escape");
     browser.value("document.activeElement.blur()");
     browser.press("s");
     browser.see("No swarm yet.");
     browser.picture("swarm-dark");
+    browser.press("i");
+    browser.see("Cardless");
+    browser.wait("document.querySelectorAll('main tbody tr').length === 1");
+    browser.picture("images-dark");
     browser.press("l");
     browser.see("127.0.0.12");
     browser.press("a");
@@ -128,9 +153,13 @@ fn swarm_and_access(browser: &mut Browser) {
 
 fn on_a_phone_and_in_the_light(browser: &mut Browser) {
     browser.look((390, 844), "light");
-    for (view, text) in
-        [("nodes", "node1"), ("boots", "Newest boots"), ("node/node1", "Timeline"), ("access", "Tokens")]
-    {
+    for (view, text) in [
+        ("nodes", "node1"),
+        ("boots", "Newest boots"),
+        ("node/node1", "Timeline"),
+        ("images", "Cardless"),
+        ("access", "Tokens"),
+    ] {
         browser.value(&format!("location.hash = '#/{view}'"));
         browser.see(text);
         let wide = browser.value("document.documentElement.scrollWidth");
@@ -141,6 +170,11 @@ fn on_a_phone_and_in_the_light(browser: &mut Browser) {
     browser.value("location.hash = '#/nodes'");
     browser.see("node1");
     browser.picture("nodes-light");
+    for (view, text) in [("node/node1", "48.3 °C"), ("images", "Cardless")] {
+        browser.value(&format!("location.hash = '#/{view}'"));
+        browser.see(text);
+        browser.picture(&format!("{}-light", view.replace('/', "-")));
+    }
     browser.value("document.getElementById('leave').click()");
     browser.see("Log in");
     browser.picture("login-light");

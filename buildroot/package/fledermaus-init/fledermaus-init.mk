@@ -1,0 +1,44 @@
+################################################################################
+#
+# fledermaus-init
+#
+################################################################################
+
+FLEDERMAUS_INIT_VERSION = local
+FLEDERMAUS_INIT_SITE = $(BR2_EXTERNAL_FLEDERMAUSLAND_PATH)/..
+FLEDERMAUS_INIT_SITE_METHOD = local
+FLEDERMAUS_INIT_LICENSE = Apache-2.0 or MIT
+FLEDERMAUS_INIT_LICENSE_FILES = LICENSE LICENSE-APACHE LICENSE-MIT
+# What cargo built before in the repository is large, and for another compiler.
+FLEDERMAUS_INIT_OVERRIDE_SRCDIR_RSYNC_EXCLUSIONS = --exclude /target --exclude /.cache
+
+# The repository's own profile for nodes: small first. Buildroot's settings of
+# the profile "release", from which it inherits, stay where it says nothing.
+# No libraries at run time: init starts before there are any.
+FLEDERMAUS_INIT_CARGO_ENV = \
+	CARGO_TARGET_$(call UPPERCASE,$(RUSTC_TARGET_NAME))_RUSTFLAGS="-C target-feature=+crt-static"
+
+# A local site has no download step, in which Buildroot would vendor the crates.
+# They come into the download folder here, as Cargo.lock names them; a build that
+# finds them there asks nobody.
+define FLEDERMAUS_INIT_FETCH_CRATES
+	cd $(@D) && \
+	$(TARGET_MAKE_ENV) $(PKG_CARGO_ENV) \
+		cargo fetch --locked --target $(RUSTC_TARGET_NAME)
+endef
+FLEDERMAUS_INIT_PRE_BUILD_HOOKS += FLEDERMAUS_INIT_FETCH_CRATES
+
+define FLEDERMAUS_INIT_BUILD_CMDS
+	cd $(@D) && \
+	$(TARGET_MAKE_ENV) $(TARGET_CONFIGURE_OPTS) \
+		$(PKG_CARGO_ENV) $(FLEDERMAUS_INIT_CARGO_ENV) \
+		cargo build --offline --locked --profile node --package init
+endef
+
+define FLEDERMAUS_INIT_INSTALL_TARGET_CMDS
+	$(INSTALL) -D -m 0755 \
+		$(@D)/target/$(RUSTC_TARGET_NAME)/node/fledermaus-init \
+		$(TARGET_DIR)/usr/sbin/fledermaus-init
+endef
+
+$(eval $(cargo-package))
