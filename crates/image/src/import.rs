@@ -60,6 +60,9 @@ pub struct ImportOptions {
 pub fn import(options: &ImportOptions, progress: &mut dyn Progress) -> Result<Manifest> {
     progress.step("read");
     let parts = parts::read(&options.images)?;
+    // Looked at first: what is missing for a card is known before minutes go into the image.
+    let firmware_files = parts.firmware_files()?;
+    let card = options.card.as_ref().map(|path| anyhow::Ok((path, card::image(&parts)?))).transpose()?;
     let kernel = Kernel::find(&parts.kernel)?;
     let dish = compose(&parts, &kernel, progress)?;
     let downloads = Downloads::new(&options.cache)?;
@@ -78,15 +81,16 @@ pub fn import(options: &ImportOptions, progress: &mut dyn Progress) -> Result<Ma
         kernel: draft.artefact(KERNEL_FILE)?,
         initramfs: draft.artefact(INITRAMFS_FILE)?,
         system: draft.artefact(SYSTEM_FILE)?,
+        one_file: None,
         verity: root,
         lab_uboot,
-        firmware: firmware::write_all(&draft, &parts.firmware_files()?)?,
+        firmware: firmware::write_all(&draft, &firmware_files)?,
         packages: Vec::new(),
     };
     progress.step("papers");
     files::write(&draft, &dish, &digests, &shares, &Notices::default())?;
-    if let Some(path) = &options.card {
-        write_whole(path, &card::image(&parts)?)?;
+    if let Some((path, content)) = card {
+        write_whole(path, &content)?;
     }
     draft.keep(&manifest, key(&manifest))?;
     downloads.note(&[&options.out])?;
