@@ -70,7 +70,8 @@ const FILES: [(&str, &str, u32); 7] = [
 
 /// Manual pages and completions. A program of another architecture cannot tell them: this machine's own build does.
 fn told_by_itself(root: &Path, program: &Path, stage: &Path) -> anyhow::Result<()> {
-    let of_this_machine = ["target/x86_64-unknown-linux-musl/release/fledermaus", "target/release/fledermaus"];
+    let of_this_machine =
+        ["target/x86_64-unknown-linux-musl/release/fledermaus", "target/release/fledermaus"];
     let own = std::iter::once(program.to_owned()).chain(of_this_machine.map(|path| root.join(path)));
     let own = own.collect::<Vec<_>>();
     let tell = |arguments: &[&str]| -> anyhow::Result<Vec<u8>> {
