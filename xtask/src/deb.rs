@@ -136,13 +136,12 @@ fn copyright(root: &Path, target: &str) -> anyhow::Result<String> {
     let tree = String::from_utf8(tree.stdout).context("reading what cargo says")?;
     let linked = tree.lines().filter_map(linked).collect::<std::collections::BTreeSet<_>>();
     let own = fs::read_to_string(root.join("LICENSE"))?;
-    let texts = ["LICENSE-MIT", "LICENSE-APACHE"].map(|text| fs::read_to_string(root.join(text)));
-    let [mit, apache] = texts;
+    let mit = fs::read_to_string(root.join("LICENSE-MIT"))?;
     let linked = linked.into_iter().collect::<Vec<_>>().join("\n");
     Ok(format!(
-        "{own}\n{}\nThe program is static: these are linked into it, each under its own licence. musl, which is under the MIT\n\
-         license too, is Copyright (c) 2005-2020 Rich Felker and others (https://musl.libc.org).\n\n{linked}\n\n{}",
-        mit?, apache?
+        "{own}\nOn Debian the text of the Apache License, Version 2.0, is /usr/share/common-licenses/Apache-2.0.\n\n{mit}\n\
+         The program is static: these are linked into it, each under its own licence. musl, which is under the MIT license\n\
+         too, is Copyright (c) 2005-2020 Rich Felker and others.\n\n{linked}\n"
     ))
 }
 
@@ -165,7 +164,7 @@ fn control(stage: &Path, architecture: &str) -> anyhow::Result<()> {
     let text = format!(
         "Package: fledermaus\nVersion: {VERSION}\nArchitecture: {architecture}\nMaintainer: {MAINTAINER}\nInstalled-Size: {size}\nDepends: {DEPENDS}\nSection: admin\nPriority: optional\n\
          Description: blank Raspberry Pis become a Docker Swarm\n One program on a head node answers DHCP, TFTP, DNS and HTTP, \
-         keeps the inventory\n and the user data, and looks after the swarm.\n"
+         keeps the\n inventory and the user data, and looks after the swarm.\n"
     );
     put(&stage.join("DEBIAN/control"), text.as_bytes(), 0o644)?;
     put(&stage.join("DEBIAN/conffiles"), format!("/{USER_DATA}\n").as_bytes(), 0o644)

@@ -5,8 +5,6 @@
 mod attack;
 #[path = "clients/bucket.rs"]
 mod bucket;
-#[path = "clients/bucket.rs"]
-mod bucket;
 #[path = "clients/dhcp.rs"]
 mod dhcp;
 #[path = "clients/ipxe.rs"]

@@ -135,7 +135,7 @@ pub(crate) struct LabNodes {
     /// What the head is
     #[arg(long, value_enum, default_value_t = HeadMachine::Process)]
     pub(crate) head: HeadMachine,
-    /// The static fledermaus of a head that is a machine [default: where `cargo xtask dist` builds it]
+    /// The static fledermaus of a head that is a machine [default: where `make packages` builds it]
     #[arg(
         long,
         value_name = "FILE",

@@ -102,7 +102,7 @@ impl Emulated {
 /// # Errors
 /// It is not there, or not for arm64; the sentence says how to make one.
 pub(crate) fn read(program: &Path) -> anyhow::Result<Vec<u8>> {
-    let advice = "`cargo xtask dist` makes a static fledermaus for arm64; --head-program names another";
+    let advice = "`make packages` makes a static fledermaus for arm64; --head-program names another";
     let bytes =
         std::fs::read(program).with_context(|| format!("reading {} ({advice})", program.display()))?;
     let is_arm64 = bytes.starts_with(b"\x7fELF") && bytes.get(ELF_MACHINE) == Some(AARCH64.as_slice());
@@ -157,13 +157,10 @@ mod tests {
         elf[18] = 62;
         std::fs::write(file.path(), &elf).unwrap();
         let refused = format!("{:#}", read(file.path()).unwrap_err());
-        assert!(
-            refused.contains("no program for arm64") && refused.contains("cargo xtask dist"),
-            "{refused}"
-        );
+        assert!(refused.contains("no program for arm64") && refused.contains("make packages"), "{refused}");
         elf[18] = 183;
         std::fs::write(file.path(), &elf).unwrap();
         assert_eq!(read(file.path()).unwrap(), elf);
-        assert!(format!("{:#}", read(Path::new("/nowhere")).unwrap_err()).contains("xtask dist"));
+        assert!(format!("{:#}", read(Path::new("/nowhere")).unwrap_err()).contains("make packages"));
     }
 }
