@@ -26,7 +26,7 @@ const ONLY_6_12: &str = "linux-6.12.fragment";
 ///
 /// # Errors
 /// There is no checkout, or a program that is needed does not start.
-pub fn run(root: &Path) -> Result<usize> {
+pub(crate) fn run(root: &Path) -> Result<usize> {
     let Some(checkout) = std::env::var_os(CHECKOUT).map(PathBuf::from) else {
         bail!("nothing was checked: there is no checkout of Buildroot. {CHECKOUT}=DIR names one");
     };
