@@ -26,7 +26,7 @@ fn packets_that_are_nonsense_cut_or_too_large_leave_the_head_up() {
         // Transfers that are begun and then left alone, and questions that are never asked whole.
         let transfers = (0..300).map(|_| {
             let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
-            socket.send_to(b"\0\x01public.txt\0octet\0windowsize\064\0", (HEAD, 69)).expect("sent");
+            socket.send_to(b"\0\x01public.txt\0octet\0windowsize\x0064\0", (HEAD, 69)).expect("sent");
             socket
         });
         let transfers: Vec<_> = transfers.collect();
@@ -48,7 +48,7 @@ fn packets_that_are_nonsense_cut_or_too_large_leave_the_head_up() {
 /// For all of DHCP, TFTP and DNS: what is nonsense for one may be a beginning for another.
 fn packets() -> Vec<(&'static str, Vec<u8>)> {
     let request = |rest: &[u8]| [b"\0\x01", rest].concat();
-    let many_options = [b"x\0octet\0".to_vec(), b"blksize\0512\0".repeat(400)].concat();
+    let many_options = [b"x\0octet\0".to_vec(), b"blksize\x00512\0".repeat(400)].concat();
     let dhcp = |options: &[u8]| {
         let mut packet = vec![1, 1, 6, 0, 1, 2, 3, 4];
         packet.resize(28, 0);
@@ -70,7 +70,7 @@ fn packets() -> Vec<(&'static str, Vec<u8>)> {
         ("a request for a file whose name does not end", request(&[b'a'; 1_000])),
         ("one without a name", request(b"\0octet\0")),
         ("one with an unknown mode", request(b"public.txt\0mail\0")),
-        ("one with blocks of no bytes", request(b"public.txt\0octet\0blksize\00\0")),
+        ("one with blocks of no bytes", request(b"public.txt\0octet\0blksize\x000\0")),
         ("one with blocks of too many", request(b"public.txt\0octet\0blksize\099999999999999999999\0")),
         ("one with a window below nothing", request(b"public.txt\0octet\0windowsize\0-1\0timeout\0x\0")),
         ("one with hundreds of options", request(&many_options)),
