@@ -27,6 +27,7 @@ fn ipxe_gets_its_address_its_script_and_its_files() {
         network: "router = \"10.78.0.254\"",
         boot: "ipxe = \"start.ipxe\"",
         files: &[("start.ipxe", script.as_bytes()), ("program", &program)],
+        ..Furniture::default()
     });
     let mut machine = Machine::power_on(&room, Kind::Pc, "b8:27:eb:00:00:15", &[]);
     let said = machine.wait_says("refused");
