@@ -17,6 +17,10 @@ pub const FIRMWARE_FOLDER: &str = "firmware";
 /// it to be the one of its plan, asks nobody for another.
 pub const SYSTEM_IN_INITRAMFS: &str = "system.squashfs";
 
+/// The one configuration in a FIT of kernel and initramfs. It has to be named: a U-Boot that chooses by the board
+/// (`CONFIG_FIT_BEST_MATCH`) finds none.
+pub const ONE_FILE_CONFIGURATION: &str = "boot";
+
 /// An image: kernel, initramfs, system image. Lies in one directory with the files that it names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {

@@ -2,6 +2,7 @@
 //! (doc/usage/fit in U-Boot). Writes only; the sums in it find a broken transfer, and prove nothing.
 
 use anyhow::{Context, Result};
+use cluster::manifest::ONE_FILE_CONFIGURATION;
 use libdeflater::crc32;
 use vm_fdt::{FdtWriter, FdtWriterResult};
 
@@ -35,8 +36,8 @@ fn write(kernel: &[u8], initramfs: &[u8], time: u32) -> FdtWriterResult<Vec<u8>>
     fit.end_node(images)?;
 
     let configurations = fit.begin_node("configurations")?;
-    fit.property_string("default", "boot")?;
-    let boot = fit.begin_node("boot")?;
+    fit.property_string("default", ONE_FILE_CONFIGURATION)?;
+    let boot = fit.begin_node(ONE_FILE_CONFIGURATION)?;
     fit.property_string("kernel", "kernel")?;
     fit.property_string("ramdisk", "initramfs")?;
     fit.end_node(boot)?;

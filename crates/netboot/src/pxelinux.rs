@@ -5,6 +5,7 @@
 
 use std::fmt::Write;
 
+use cluster::manifest::ONE_FILE_CONFIGURATION;
 use cluster::plan::COMMAND_LINE_LIMIT;
 use cluster::{BootPlan, Digest, Mac};
 
@@ -84,9 +85,9 @@ pub fn render(plan: &BootPlan) -> Result<String, Unwritable> {
     if let Some(path) = &plan.one_file {
         check_path("one file's path", path)?;
         // The same name twice is fetched once (`label_boot` in boot/pxe_utils.c).
-        labels.push(("one-file", path, path));
+        labels.push(("one-file", format!("{path}#{ONE_FILE_CONFIGURATION}"), path));
     }
-    labels.push(("fledermaus", &plan.kernel, &plan.initramfs));
+    labels.push(("fledermaus", plan.kernel.clone(), &plan.initramfs));
     let mut text = format!("# fledermaus\ndefault {}\ntimeout 1\n", labels[0].0);
     for (label, kernel, initramfs) in labels {
         write!(text, "\nlabel {label}\n  kernel {kernel}\n  initrd {initramfs}\n  append {command_line}\n")
@@ -200,7 +201,8 @@ pub(crate) mod tests {
         let labels: Vec<&str> = both.split("\nlabel ").collect();
         assert!(labels[0].contains("default one-file\n"), "{both}");
         assert!(
-            labels[1].starts_with(&format!("one-file\n  kernel {one}\n  initrd {one}\n  append console="))
+            labels[1]
+                .starts_with(&format!("one-file\n  kernel {one}#boot\n  initrd {one}\n  append console="))
         );
         assert!(text.ends_with(&format!("\nlabel {}", labels[2])), "the other stays as it is: {both}");
         assert_eq!(wanted(&one), Some(Wanted::OneFile(digits)));

@@ -87,9 +87,9 @@ impl Client {
             found.map(|(_, value)| value.trim()).ok_or_else(|| format!("the boot configuration has no {key}"))
         };
         let (kernel, initramfs) = (value("kernel")?, value("initrd")?);
-        let mut fetched = get(kernel, false)?.bytes;
+        let mut fetched = get(kernel.split('#').next().unwrap_or(kernel), false)?.bytes;
         // The same name: both are in one file, which U-Boot has already.
-        if initramfs != kernel {
+        if kernel.split('#').next() != Some(initramfs) {
             fetched += get(initramfs, false)?.bytes;
         }
         let plan = NodePlan::parse(value("append")?).map_err(|error| error.to_string())?;
