@@ -178,9 +178,9 @@ fn modules_that_a_node_needs_to_boot_go_into_the_initramfs_with_what_they_need()
     let mut output = whole();
     let folder = format!("usr/lib/modules/{VERSION}");
     output.member(tar::EntryType::Directory, &folder, b"");
-    output.file(&format!("{folder}/kernel/ext4.ko"), &elf(".modinfo", "depends=jbd2\n"));
-    output.file(&format!("{folder}/kernel/jbd2.ko"), &elf(".modinfo", "depends=\n"));
-    output.file(&format!("{folder}/kernel/wireguard.ko"), &elf(".modinfo", "depends=\n"));
+    output.file(&format!("{folder}/kernel/ext4.ko"), &elf(".modinfo", "depends=jbd2\0"));
+    output.file(&format!("{folder}/kernel/jbd2.ko"), &elf(".modinfo", "depends=\0"));
+    output.file(&format!("{folder}/kernel/wireguard.ko"), &elf(".modinfo", "depends=\0"));
     output.file(&format!("{folder}/modules.builtin"), b"kernel/fs/overlayfs/overlay.ko\n");
     let (place, imported) = output.import(|_| ());
     imported.expect("imported");
