@@ -162,7 +162,7 @@ mod tests {
         let both = with_system(&small, &system, 5).expect("made");
         let at = both.len() - small.len();
         assert!(
-            both.starts_with(b"070701") && at % 4 == 0,
+            both.starts_with(b"070701") && at.is_multiple_of(4),
             "the kernel looks for an archive at every fourth byte"
         );
         assert_eq!(both[at..], small);
