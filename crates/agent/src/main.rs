@@ -32,6 +32,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use cluster::plan::{NodePlan, feeds_watchdog};
+use nix::sys::mman::{MlockAllFlags, mlockall};
 
 use docker::Docker;
 use ledger::Ledger;
@@ -55,6 +56,11 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
+    // The program lies on the card: without this it would end with the card, before it could tell (`card`). Before there
+    // are threads, so that their stacks are not counted: a megabyte.
+    if let Err(error) = mlockall(MlockAllFlags::MCL_CURRENT) {
+        eprintln!("fledermaus-agent: staying in memory: {error}");
+    }
     let command_line = std::fs::read_to_string("/proc/cmdline").context("reading the kernel command line")?;
     let plan = Arc::new(NodePlan::parse(&command_line)?);
     let folder = Path::new(RUN);

@@ -146,9 +146,9 @@ impl Outbox {
         drop(self.changed.wait_timeout_while(self.content(), limit, empty));
     }
 
-    /// Waits until the head has taken every outcome, or the time is over.
+    /// Waits until the head has taken everything, or the time is over.
     pub(crate) fn wait_until_told(&self, limit: Duration) {
-        let full = |content: &mut Content| !content.outcomes.is_empty();
+        let full = |content: &mut Content| !content.events.is_empty() || !content.outcomes.is_empty();
         drop(self.changed.wait_timeout_while(self.content(), limit, full));
     }
 
@@ -166,6 +166,20 @@ pub(crate) fn clip(text: &str, limit: usize) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use std::time::Instant;
+
+    /// A node whose card was pulled out started again before it had said why: only outcomes were waited for.
+    #[test]
+    fn what_happened_is_waited_for_until_the_head_has_it() {
+        let outbox = Outbox::default();
+        outbox.event(Phase::Disk, Step::Failed, "gone");
+        let began = Instant::now();
+        outbox.wait_until_told(Duration::from_millis(20));
+        assert!(began.elapsed() >= Duration::from_millis(20), "nobody has heard of it");
+        outbox.answered(&outbox.report());
+        outbox.wait_until_told(Duration::from_secs(600));
+        assert!(outbox.is_empty());
+    }
 
     #[test]
     fn inits_events_come_first_and_only_once() {

@@ -10,6 +10,8 @@ use crate::outbox::Outbox;
 
 /// How long the head gets to hear of it, and the disks to take what is in memory.
 const LAST_REPORT_LIMIT: Duration = Duration::from_secs(2);
+/// The same without the disks: the report may wait for a Docker that waits for a disk (`docker::QUESTION_LIMIT`).
+const LAST_WORD_LIMIT: Duration = Duration::from_secs(15);
 const SYNC_LIMIT: Duration = Duration::from_secs(5);
 
 /// Once the disks have what is in memory. Services are not stopped: they lose nothing that the next boot would keep.
@@ -26,7 +28,7 @@ pub(crate) fn with_disks_synced(outbox: &Outbox) {
 
 /// Without the disks.
 pub(crate) fn without_disks(outbox: &Outbox) {
-    outbox.wait_until_told(LAST_REPORT_LIMIT);
+    outbox.wait_until_told(LAST_WORD_LIMIT);
     now();
 }
 
