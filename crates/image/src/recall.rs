@@ -111,7 +111,12 @@ mod tests {
         assert!(recall(&path, "linux", &deb, &is_wanted).is_none(), "nothing is there yet");
         remember(&path, &tree);
         let recalled = recall(&path, "linux", &deb, &is_wanted).expect("recalled");
-        assert!(recalled.iter().eq(tree.iter()));
+        // Folders are nobody's here: unlike Debian's, the made-up package has no entries for them.
+        let files = |tree: &Tree| -> Vec<(String, Entry)> {
+            let all = tree.iter().map(|(path, entry)| (path.to_string(), entry.clone()));
+            all.filter(|(_, entry)| entry.kind != Kind::Folder).collect()
+        };
+        assert_eq!(files(&recalled), files(&tree));
         assert!(recalled.has("usr/lib/modules/6/a.ko") && !recalled.has("usr/share/x"));
         assert!(recall(&path, "linux", &deb, &|_| true).is_none(), "more is wanted than there is");
         let fewer = recall(&path, "linux", &deb, &|path| path.starts_with("boot/")).expect("enough");

@@ -84,10 +84,11 @@ pub fn render(plan: &BootPlan) -> Result<String, Unwritable> {
     let mut labels = Vec::new();
     if let Some(path) = &plan.one_file {
         check_path("one file's path", path)?;
-        // The same name twice is fetched once (`label_boot` in boot/pxe_utils.c).
-        labels.push(("one-file", format!("{path}#{ONE_FILE_CONFIGURATION}"), path));
+        // The same words twice are fetched once (`label_boot` in boot/pxe_utils.c); a second copy would lie over the first.
+        let whole = format!("{path}#{ONE_FILE_CONFIGURATION}");
+        labels.push(("one-file", whole.clone(), whole));
     }
-    labels.push(("fledermaus", plan.kernel.clone(), &plan.initramfs));
+    labels.push(("fledermaus", plan.kernel.clone(), plan.initramfs.clone()));
     let mut text = format!("# fledermaus\ndefault {}\ntimeout 1\n", labels[0].0);
     for (label, kernel, initramfs) in labels {
         write!(text, "\nlabel {label}\n  kernel {kernel}\n  initrd {initramfs}\n  append {command_line}\n")
@@ -201,8 +202,9 @@ pub(crate) mod tests {
         let labels: Vec<&str> = both.split("\nlabel ").collect();
         assert!(labels[0].contains("default one-file\n"), "{both}");
         assert!(
-            labels[1]
-                .starts_with(&format!("one-file\n  kernel {one}#boot\n  initrd {one}\n  append console="))
+            labels[1].starts_with(&format!(
+                "one-file\n  kernel {one}#boot\n  initrd {one}#boot\n  append console="
+            ))
         );
         assert!(text.ends_with(&format!("\nlabel {}", labels[2])), "the other stays as it is: {both}");
         assert_eq!(wanted(&one), Some(Wanted::OneFile(digits)));

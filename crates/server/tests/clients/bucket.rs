@@ -1,7 +1,7 @@
 //! The image lies in an object store: the head fetches it from a real S3 server and serves it, and says what is wrong with its key.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use depot::{Access, Key};
 
@@ -62,8 +62,12 @@ fn a_head_serves_what_lies_in_a_store_and_says_what_is_wrong_with_its_key() {
     assert!(has_a_copy(room.folder()));
 }
 
-/// Whether the head keeps an image of the store's.
+/// Whether the head keeps an image of the store's: a folder for each store, in it one for each image.
 fn has_a_copy(room: &Path) -> bool {
-    let folders = fs::read_dir(room.join("state/images")).into_iter().flatten().flatten();
-    folders.into_iter().any(|folder| folder.path().join("SHA256SUMS").exists())
+    let inside = |folder: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let stores = inside(&room.join("state/images"));
+    stores.iter().flat_map(|store| inside(store)).any(|image| image.join("SHA256SUMS").exists())
 }
