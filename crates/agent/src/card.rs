@@ -17,16 +17,18 @@ use crate::restart;
 const MOUNTS: &str = "/proc/self/mounts";
 /// Where the data is.
 const DATA: &str = "/data";
+/// Where ext4 counts the errors that it met, for each partition (Documentation/ABI/testing/sysfs-fs-ext4). A journal that cannot be
+/// written is one; since Linux 6.12 the mount itself goes on saying `rw` then.
+const EXT4: &str = "/sys/fs/ext4";
 /// How often the card is looked at.
 const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Watches for as long as the node runs; returns at once if its data lies in memory.
 pub(crate) fn watch(outbox: &Arc<Outbox>) {
-    let Some(card) = fs::read_to_string(MOUNTS).ok().and_then(|mounts| Card::of(&mounts)) else { return };
+    let mounts = fs::read_to_string(MOUNTS).unwrap_or_default();
+    let Some(card) = Card::of(&mounts, Path::new(EXT4)) else { return };
     loop {
-        let mounts = fs::read_to_string(MOUNTS).unwrap_or_default();
-        let is_there = Path::new("/sys/class/block").join(&card.partition).exists();
-        if let Some(reason) = card.fault(is_there, &mounts) {
+        if let Some(reason) = card.fault(Path::new("/sys/class/block"), Path::new(EXT4)) {
             eprintln!("fledermaus-agent: {reason}");
             outbox.event(Phase::Disk, Step::Failed, reason);
             restart::without_disks(outbox);
@@ -39,35 +41,40 @@ pub(crate) fn watch(outbox: &Arc<Outbox>) {
 #[derive(Debug, PartialEq, Eq)]
 struct Card {
     partition: String,
+    /// How many errors its file system had met before: one that is kept remembers those of other boots.
+    errors: u64,
 }
 
 impl Card {
     /// The card that the data lies on; `None` if it lies in memory.
-    fn of(mounts: &str) -> Option<Self> {
-        let (device, _) = data(mounts)?;
-        Some(Self { partition: device.strip_prefix("/dev/")?.to_owned() })
+    fn of(mounts: &str, ext4: &Path) -> Option<Self> {
+        let partition = data(mounts)?.strip_prefix("/dev/")?.to_owned();
+        let errors = errors(ext4, &partition).unwrap_or_default();
+        Some(Self { partition, errors })
     }
 
     /// What is wrong with it.
-    fn fault(&self, is_there: bool, mounts: &str) -> Option<&'static str> {
-        if !is_there {
+    fn fault(&self, block: &Path, ext4: &Path) -> Option<&'static str> {
+        if !block.join(&self.partition).exists() {
             return Some("the card is gone: starting again without it");
         }
-        // What the kernel makes of a file system whose journal cannot be written.
-        let is_read_only =
-            |options: &str| options.split(',').any(|option| ["ro", "emergency_ro"].contains(&option));
-        data(mounts).is_some_and(|(_, options)| is_read_only(options)).then_some(
+        (errors(ext4, &self.partition)? > self.errors).then_some(
             "the card takes no writes any more: was it pulled out, or is it worn out? Starting again",
         )
     }
 }
 
-/// Device and options of what is mounted on [`DATA`].
-fn data(mounts: &str) -> Option<(&str, &str)> {
+/// How many errors a file system has met; `None` if the kernel does not say.
+fn errors(ext4: &Path, partition: &str) -> Option<u64> {
+    fs::read_to_string(ext4.join(partition).join("errors_count")).ok()?.trim().parse().ok()
+}
+
+/// The device of what is mounted on [`DATA`].
+fn data(mounts: &str) -> Option<&str> {
     mounts.lines().find_map(|mount| {
         let mut words = mount.split(' ');
-        let (device, place, _kind, options) = (words.next()?, words.next()?, words.next()?, words.next()?);
-        (place == DATA).then_some((device, options))
+        let (device, place) = (words.next()?, words.next()?);
+        (place == DATA).then_some(device)
     })
 }
 
@@ -81,23 +88,26 @@ mod tests {
 
     #[test]
     fn a_card_that_is_gone_or_takes_no_writes_is_noticed() {
-        let card = Card::of(SOUND).unwrap();
-        assert_eq!(card.partition, "mmcblk0p3");
-        assert_eq!(card.fault(true, SOUND), None);
-        assert!(card.fault(false, SOUND).is_some_and(|reason| reason.contains("gone")));
-        for options in ["ro,noatime", "rw,emergency_ro,noatime"] {
-            let worn = SOUND.replace("/data ext4 rw,noatime", &format!("/data ext4 {options}"));
-            assert!(
-                card.fault(true, &worn).is_some_and(|reason| reason.contains("takes no writes")),
-                "{options}"
-            );
-        }
-        assert_eq!(card.fault(true, ""), None, "a list that could not be read proves nothing");
+        let sys = tempfile::tempdir().unwrap();
+        let (block, ext4) = (sys.path().join("block"), sys.path().join("ext4"));
+        let count = ext4.join("mmcblk0p3/errors_count");
+        fs::create_dir_all(count.parent().unwrap()).unwrap();
+        fs::create_dir_all(block.join("mmcblk0p3")).unwrap();
+        fs::write(&count, "2\n").unwrap();
+        let card = Card::of(SOUND, &ext4).unwrap();
+        assert_eq!(card, Card { partition: "mmcblk0p3".to_owned(), errors: 2 }, "errors of another life");
+        assert_eq!(card.fault(&block, &ext4), None);
+        fs::write(&count, "3\n").unwrap();
+        assert!(card.fault(&block, &ext4).is_some_and(|reason| reason.contains("takes no writes")));
+        fs::remove_file(&count).unwrap();
+        assert_eq!(card.fault(&block, &ext4), None, "a count that cannot be read proves nothing");
+        fs::remove_dir(block.join("mmcblk0p3")).unwrap();
+        assert!(card.fault(&block, &ext4).is_some_and(|reason| reason.contains("gone")));
     }
 
     #[test]
     fn memory_has_no_card() {
-        assert_eq!(Card::of("tmpfs /data tmpfs rw 0 0\n"), None);
-        assert_eq!(Card::of("garbage\n"), None);
+        assert_eq!(Card::of("tmpfs /data tmpfs rw 0 0\n", Path::new("/nowhere")), None);
+        assert_eq!(Card::of("garbage\n", Path::new("/nowhere")), None);
     }
 }
