@@ -16,7 +16,6 @@ use super::LAB;
   fledermaus lab up --keep                          leave it running; look with `fledermaus --lab node list`
   fledermaus lab up --board pi3 --nodes 1           the same on the devices of a real Pi 3
   fledermaus lab up --nodes 1 --link 100mbit --card-write 12M --card-read 20M   as slow as a Pi 3's wire and card
-  fledermaus lab up --nodes 1 --head arm64          the head too is an emulated machine, with a program for arm64
   fledermaus lab power node2 cut                    pull the plug of a node
   fledermaus lab card node2 flip                    flip a bit of the system image on its card")]
 pub(crate) enum Lab {

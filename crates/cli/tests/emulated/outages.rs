@@ -43,7 +43,7 @@ secrets: {word: {file: word}}
 ";
 
 #[test]
-#[ignore = "half an hour: run by hand, with `--run-ignored only`; docs/measurements.md has the figures"]
+#[ignore = "half an hour: run by hand, with `--run-ignored only`; docs/measurements.md says how far it came"]
 fn a_swarm_outlives_what_a_rack_goes_through() {
     let lab = lab_up(&Wanted {
         name: "outages",

@@ -18,7 +18,7 @@ const ROLLOUTS: usize = 6;
 const ROLLOUT_LIMIT: Duration = Duration::from_secs(NODES.len() as u64 * 400);
 
 #[test]
-#[ignore = "an hour: run by hand, with `--run-ignored only`; docs/measurements.md has the figures"]
+#[ignore = "an hour on a quiet machine: run by hand, with `--run-ignored only`; not run as a whole yet"]
 fn after_thirty_reprovisions_the_swarm_is_exactly_the_live_nodes() {
     let lab = lab_up(&Wanted {
         name: "thirty",
