@@ -1,5 +1,6 @@
 //! A client that fetches the page while nodes are made new, as the cluster's names tell it: no fetch may fail.
 
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use cluster::swarm::{Member, Rollout, RolloutState};
@@ -7,6 +8,9 @@ use cluster::view::SwarmView;
 use lab::Lab;
 
 use crate::room::{fledermaus, swarm};
+
+/// How long a worker that was promoted may take until the managers hear it.
+const JOINING_LIMIT: Duration = Duration::from_secs(30);
 
 /// Makes all nodes new in turn while a client fetches the page through each node that is in rotation. Returns how many fetches
 /// there were.
@@ -18,9 +22,10 @@ pub(crate) fn roll_out_under_load(lab: &Lab, nodes: usize, limit: Duration) -> u
     assert_eq!(began.nodes.len(), nodes, "{began:?}");
     let began_at = Instant::now();
     let (mut fetches, mut failures) = (0, Vec::new());
+    let mut quorum = Quorum::default();
     loop {
         let seen = swarm(lab);
-        assert_quorum(&seen);
+        quorum.assert(&seen);
         for name in seen.in_rotation {
             let number: u8 = name.as_str().trim_start_matches("node").parse().unwrap();
             let page = lab.fetch(&format!("http://10.78.0.{}/", 10 + number));
@@ -46,9 +51,34 @@ pub(crate) fn roll_out_under_load(lab: &Lab, nodes: usize, limit: Duration) -> u
     fetches
 }
 
-/// Whether the managers that hear each other are a majority of all that there are.
-pub(crate) fn assert_quorum(seen: &SwarmView) {
-    let managers: Vec<&Member> = seen.members.iter().filter(|member| member.manager).collect();
-    let reachable = managers.iter().filter(|member| member.reachable).count();
-    assert!(reachable > managers.len() / 2, "the quorum is lost, or no manager answers: {seen:?}");
+/// Who was seen as a manager that the others hear.
+#[derive(Default)]
+pub(crate) struct Quorum {
+    /// Entries of managers that are, or were, heard since they became one.
+    heard: HashSet<String>,
+    /// Since when a manager that was promoted is not heard yet.
+    joining: HashMap<String, Instant>,
+}
+
+impl Quorum {
+    /// Whether the managers that hear each other are a majority of all that there are. Docker lists a worker as a manager as
+    /// soon as its promotion is agreed upon, and says "unreachable" of it for the seconds until it has the log: such a one has
+    /// not been lost.
+    pub(crate) fn assert(&mut self, seen: &SwarmView) {
+        let managers: Vec<&Member> = seen.members.iter().filter(|member| member.manager).collect();
+        self.heard.retain(|id| managers.iter().any(|member| member.id == *id));
+        self.heard.extend(managers.iter().filter(|member| member.reachable).map(|member| member.id.clone()));
+        let is_joining = |member: &&&Member| !self.heard.contains(&member.id);
+        let joining: HashSet<&String> = managers.iter().filter(is_joining).map(|member| &member.id).collect();
+        self.joining.retain(|id, _| joining.contains(id));
+        for id in &joining {
+            let since = self.joining.entry((*id).clone()).or_insert_with(Instant::now);
+            assert!(since.elapsed() < JOINING_LIMIT, "{id} does not become a manager: {seen:?}");
+        }
+        let reachable = managers.iter().filter(|member| member.reachable).count();
+        assert!(
+            reachable > (managers.len() - joining.len()) / 2,
+            "the quorum is lost, or no manager answers: {seen:?}"
+        );
+    }
 }

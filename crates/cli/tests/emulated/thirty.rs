@@ -7,7 +7,7 @@ use cluster::swarm::{Member, Rollout, RolloutState};
 use lab::Lab;
 use lab::spec::Machine;
 
-use crate::load::{assert_quorum, roll_out_under_load};
+use crate::load::{Quorum, roll_out_under_load};
 use crate::room::{SWARM_LIMIT, Wanted, boots, example, fledermaus, lab_up, members, names, swarm};
 use crate::seen::{Seen, wait, wait_at_most};
 
@@ -73,8 +73,9 @@ fn roles_are_right(members: &[Member]) -> bool {
 /// Makes all nodes new in turn; at no look is the quorum lost.
 fn roll_out(lab: &Lab) {
     fledermaus(lab, &["rollout", "start", "--detach"]);
+    let mut quorum = Quorum::default();
     wait_at_most(lab, "the rollout's end", ROLLOUT_LIMIT, |seen| {
-        assert_quorum(&seen.swarm);
+        quorum.assert(&seen.swarm);
         let rollout: Rollout = lab.client().get("/v1/rollout").unwrap();
         assert!(!matches!(rollout.state, RolloutState::Stopped { .. }), "{rollout:?}");
         rollout.state == RolloutState::Done

@@ -105,8 +105,11 @@ pub struct View {
 pub struct Known {
     /// The swarm's id.
     pub cluster_id: String,
-    /// Names of its managers when it was last seen whole.
+    /// Names of its managers when it was last seen whole, and of those that may be managers besides.
     pub managers: Vec<NodeName>,
+    /// Those of the managers who may not be any yet, or no longer: an order was under way that changes it.
+    #[serde(default)]
+    pub unsure: Vec<NodeName>,
     /// Nodes that the operator forgot: their entries are still to be removed, or the tokens that they knew to be rotated.
     #[serde(default)]
     pub forgotten: Vec<NodeName>,
@@ -279,18 +282,19 @@ impl Swarm {
     /// empty that the rest is no majority, or all of them are there, one of them empty, and still none leads.
     fn is_lost(&mut self, desk: &Desk) -> bool {
         let Some(known) = &self.known else { return true };
-        let managers: Vec<Option<&NodeState>> =
-            known.managers.iter().map(|name| desk.node(name.as_str())).collect();
-        let gone = known
-            .managers
-            .iter()
-            .filter(|name| known.forgotten.contains(name) && desk.node(name.as_str()).is_none());
-        let empty = managers.iter().flatten().filter(|node| desk.is_empty(node)).count() + gone.count();
-        if managers.len() - empty <= managers.len() / 2 {
+        let is_gone = |name: &&NodeName| match desk.node(name.as_str()) {
+            Some(node) => desk.is_empty(node),
+            None => known.forgotten.contains(name),
+        };
+        let (gone, left): (Vec<&NodeName>, Vec<&NodeName>) = known.managers.iter().partition(is_gone);
+        // One that is empty and may never have been a manager does not count: the others may be a quorum without it.
+        let sure = gone.iter().filter(|name| !known.unsure.contains(name)).count();
+        if left.len() <= sure {
             return true;
         }
-        let all_there = managers.iter().all(|node| node.is_some_and(|node| is_live(node, desk.now_ms)));
-        if empty == 0 || !all_there {
+        let is_there =
+            |name: &&NodeName| desk.node(name.as_str()).is_some_and(|node| is_live(node, desk.now_ms));
+        if gone.is_empty() || !left.iter().all(is_there) {
             self.leaderless_since = None;
             return false;
         }
@@ -326,7 +330,8 @@ impl Swarm {
     }
 
     /// Notes who the managers are. While an order is under way, or given now, one that is being promoted
-    /// counts already: if it is lost just then, so is the quorum of two.
+    /// is noted as one already: if it is lost just then, so is the quorum of two. It is not sure of it, though: if
+    /// it was lost before that, the manager that promoted it is a quorum alone, and may come back.
     fn remember(&mut self, desk: &Desk, facts: &ManagerFacts) {
         let is_manager = |member: &&Member| member.manager;
         let mut managers: Vec<NodeName> = facts
@@ -335,14 +340,24 @@ impl Swarm {
             .filter(is_manager)
             .filter_map(|member| desk.name(&member.hostname))
             .collect();
-        let before = self.known.take_if(|known| known.cluster_id == facts.cluster_id).unwrap_or_default();
-        if desk.view.nodes.iter().any(|node| node.busy) {
+        let cluster_id = facts.cluster_id.clone();
+        let before = self.known.take_if(|known| known.cluster_id == cluster_id);
+        let forgotten = before.as_ref().map(|before| before.forgotten.clone()).unwrap_or_default();
+        let mut unsure = Vec::new();
+        if let Some(before) = before
+            && desk.view.nodes.iter().any(|node| node.busy)
+        {
+            let is_in_both = |name: &&NodeName| managers.contains(name) && before.managers.contains(name);
+            unsure =
+                before.managers.iter().chain(&managers).filter(|name| !is_in_both(name)).cloned().collect();
+            unsure.extend(before.unsure);
             managers.extend(before.managers);
         }
-        managers.sort();
-        managers.dedup();
-        let cluster_id = facts.cluster_id.clone();
-        self.known = Some(Known { cluster_id, managers, forgotten: before.forgotten });
+        for names in [&mut managers, &mut unsure] {
+            names.sort();
+            names.dedup();
+        }
+        self.known = Some(Known { cluster_id, managers, unsure, forgotten });
     }
 
     /// Notes a manager to be, before it is told.
@@ -354,7 +369,8 @@ impl Swarm {
         if let (Some(known), Some(member)) = (&mut self.known, promoted)
             && let Some(name) = desk.name(&member.hostname)
         {
-            known.managers.push(name);
+            known.managers.push(name.clone());
+            known.unsure.push(name);
         }
     }
 

@@ -168,6 +168,33 @@ fn while_a_manager_can_come_back_no_second_swarm_is_formed() {
     }
 }
 
+/// Its promotion was ordered, and did not come about before it was wiped and the manager lost its power: that one is still a
+/// quorum alone.
+#[test]
+fn a_wiped_node_that_may_not_have_become_a_manager_forms_no_second_swarm() {
+    let (mut world, mut swarm) = (World::new(3), Swarm::default());
+    world.settle(&mut swarm, 1);
+    let place = |world: &World, manages: bool| {
+        let fits = |machine: &Machine| world.facts(machine).manager.is_some() == manages;
+        world.machines.iter().position(fits).expect("one")
+    };
+    let manager = place(&world, true);
+    world.machines[manager].reboot = Reboot::Wanted;
+    let promoted = world.turn(&mut swarm, 1, None).orders;
+    assert!(matches!(promoted[..], [(_, Action::Promote { .. })]), "{promoted:?}");
+    world.machines[manager].order = None;
+    (0..3).filter(|place| *place != manager).for_each(|place| world.wipe(place));
+    world.cut(manager);
+    world.machines[manager].is_dead = true;
+    world.come_up();
+    for _ in 0..50 {
+        assert_eq!(world.turn(&mut swarm, 1, None).orders, []);
+    }
+    world.machines[manager].is_dead = false;
+    world.settle(&mut swarm, 1);
+    world.assert_whole(1);
+}
+
 #[test]
 fn a_head_that_forgot_finds_the_swarm_again() {
     let (mut world, mut swarm) = (World::new(3), Swarm::default());
