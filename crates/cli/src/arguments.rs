@@ -64,7 +64,7 @@ pub(crate) const LAB: &str = "lab";
 pub(crate) enum Command {
     /// Be the head: answer DHCP, TFTP, DNS and HTTP on one network
     #[command(
-        after_help = "Example:\n  fledermaus serve --interface eth1 --config /etc/fledermaus/cluster.toml"
+        after_help = "With --json it logs an object a line. RUST_LOG says what is logged (RUST_LOG=debug).\n\nExample:\n  fledermaus serve --interface eth1 --config /etc/fledermaus/cluster.toml"
     )]
     Serve(Serve),
     /// Look for what would keep a head from serving: ports, other DHCP servers, interface, clock, disk

@@ -1,5 +1,7 @@
 //! `fledermaus serve`: the head, until a signal ends it.
 
+use std::io::IsTerminal;
+
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
@@ -16,19 +18,29 @@ const NICENESS: i32 = 5;
 ///
 /// # Errors
 /// The configuration is wrong, or a socket cannot be had.
-pub(crate) fn run(arguments: &Serve, surroundings: &Surroundings) -> anyhow::Result<()> {
-    log();
+pub(crate) fn run(arguments: &Serve, surroundings: &Surroundings, json: bool) -> anyhow::Result<()> {
+    log(json);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .on_thread_start(give_way)
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(server::serve(arguments.options(&surroundings.access), welcome))
+    runtime.block_on(server::serve(arguments.options(&surroundings.access), |welcome| tell(welcome, json)))
 }
 
 /// Says where the head's door is. On standard output, and not in the log: the login is a secret, and logs travel.
-fn welcome(welcome: &server::Welcome) {
+fn tell(welcome: &server::Welcome, json: bool) {
     let url = format!("{}#sha256={}", welcome.url, welcome.fingerprint);
+    if json {
+        let line = serde_json::json!({
+            "operators": welcome.url,
+            "url": url,
+            "fingerprint": welcome.fingerprint,
+            "login": welcome.login_url,
+        });
+        println!("{line}");
+        return;
+    }
     println!("operators: {}\ncommand line: FLEDERMAUS_URL='{url}'", welcome.url);
     println!("the certificate's SHA-256: {}", welcome.fingerprint);
     if let Some(login) = &welcome.login_url {
@@ -43,8 +55,13 @@ fn give_way() {
     let _ = rustix::process::setpriority_process(None, NICENESS);
 }
 
-fn log() {
+/// Logs on standard error: for people, or an object a line.
+fn log(json: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
-    let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        subscriber.json().flatten_event(true).init();
+    } else {
+        subscriber.with_ansi(std::io::stderr().is_terminal()).init();
+    }
 }

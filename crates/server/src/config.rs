@@ -72,7 +72,7 @@ pub(crate) struct Settings {
     pub(crate) user_data: Library,
     pub(crate) managers: usize,
     pub(crate) operator: OperatorDoor,
-    pub(crate) power: Option<power::Hook>,
+    pub(crate) power: Option<power::Power>,
     pub(crate) store: Place,
     /// The groups by their names.
     pub(crate) groups: BTreeMap<String, GroupSettings>,
@@ -96,8 +96,8 @@ pub(crate) fn read(
         settings.images.default = Source::Directory(image_dir.to_owned());
     }
     settings.check_user_data(&mut reader);
-    if let Some(hook) = &settings.power {
-        power::check(&mut reader, hook);
+    if let Some(power) = &settings.power {
+        power::check(&mut reader, power);
     }
     let found = settings.find_network(&mut reader, interface);
     if let Ok(network) = &found {

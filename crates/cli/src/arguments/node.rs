@@ -83,7 +83,7 @@ pub(crate) enum Node {
         /// The node's name
         node: NodeName,
     },
-    /// Work a node's power with the program that cluster.toml names in [power]
+    /// Work a node's power with the program or the web address that cluster.toml names in [power]
     #[command(
         after_help = "Pulls the plug: a node that runs is not drained before. `node reboot` does that.\n\nExample:\n  fledermaus node power pi-01a2b3 cycle"
     )]
@@ -95,6 +95,10 @@ pub(crate) enum Node {
         deed: Deed,
     },
     /// Make a node new: it drains, reboots and comes back as a fresh installation
+    #[command(
+        visible_alias = "reprovision",
+        after_help = "Its data goes, whatever `wipe` says; a `keep` partition stays. With wipe = \"on-change\" a node keeps its data through a reboot\nthat nobody ordered here: `node power NODE cycle`, or a power cut.\n\nExample:\n  fledermaus user-data edit pi-01a2b3 && fledermaus node reboot pi-01a2b3"
+    )]
     Reboot {
         /// The node's name
         node: NodeName,

@@ -18,11 +18,9 @@ use super::rollout::Steer;
 use super::state::State;
 use super::{GOING_DOWN, Head, now_ms};
 use crate::access::{Account, Principal, Secret};
-use crate::power;
 use crate::store::Write;
 
-const NO_HOOK: &str =
-    "cluster.toml names no program that works the nodes' power: write one, and name it as `hook` in [power]";
+const NO_POWER: &str = "cluster.toml names nothing that works the nodes' power: a program as `hook` in [power], or a web address as `webhook`";
 
 impl Head {
     /// Makes a change that may be refused.
@@ -45,19 +43,19 @@ impl Head {
         .await
     }
 
-    /// Has the operator's program work a node's power. Noted in the audit log before.
+    /// Has the operator's program or web address work a node's power. Noted in the audit log before.
     pub(crate) async fn power(&self, who: Principal, name: String, deed: PowerDeed) -> Result<(), Refusal> {
-        let (hook, node) = self
+        let (way, node) = self
             .change(move |state| {
                 let node = state.named(&name).ok_or_else(|| no_node(&name))?;
                 let view = node.view(state.address(node), "");
-                let hook =
-                    state.settings.power.clone().ok_or_else(|| Refusal::Conflict(NO_HOOK.to_owned()))?;
+                let power = state.settings.power.as_ref();
+                let way = power.ok_or_else(|| Refusal::Conflict(NO_POWER.to_owned()))?.way.clone();
                 state.audit(&who, &format!("power-{}", deed.word()), &name, "");
-                Ok((hook.program, view))
+                Ok((way, view))
             })
             .await?;
-        let worked = power::work(&hook, deed, &node).await;
+        let worked = way.work(deed, &node).await;
         worked.map_err(|error| Refusal::Conflict(format!("{error:#}")))
     }
 
