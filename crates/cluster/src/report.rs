@@ -200,8 +200,8 @@ pub enum Action {
 }
 
 impl Action {
-    /// Whether it changes entries of the swarm: then what its managers said before is not the state to decide on any more.
-    pub fn changes_entries(&self) -> bool {
+    /// Whether it changes the swarm, through a manager: then what its managers said before is not the state to decide on any more.
+    pub fn changes_swarm(&self) -> bool {
         matches!(
             self,
             Self::Promote { .. }
@@ -209,6 +209,7 @@ impl Action {
                 | Self::Drain { .. }
                 | Self::Label { .. }
                 | Self::Remove { .. }
+                | Self::RotateTokens
         )
     }
 }

@@ -81,7 +81,7 @@ pub struct NodeState {
     pub heard_ms: u64,
     /// Whether an order is under way there.
     pub busy: bool,
-    /// Whether one of these orders changes entries of the swarm ([`Action::changes_entries`]).
+    /// Whether one of these orders changes the swarm ([`Action::changes_swarm`]).
     pub changing: bool,
     /// Whether it is to be rebooted.
     pub reboot: Reboot,

@@ -73,7 +73,7 @@ impl State {
                 facts: node.facts.clone(),
                 heard_ms: node.heard_ms,
                 busy: !node.orders.is_empty() || self.now_ms < node.rest_until_ms,
-                changing: node.orders.iter().any(|order| order.action.changes_entries()),
+                changing: node.orders.iter().any(|order| order.action.changes_swarm()),
                 reboot: node.kept.reboot,
                 labels: node.labels.clone(),
             })

@@ -37,11 +37,10 @@ pub(super) struct Council<'d, 'v, 'm> {
 impl Council<'_, '_, '_> {
     /// Has the manager that answers change something. One change at a time: while another manager is at one, what this one says
     /// may be from before it. Seen in the lab: a slow demotion, ordered through three managers, undid the promotion after it.
-    fn tell(&mut self, action: Action) {
-        let is_changing = |node: &&NodeState| node.changing && is_live(node, self.desk.now_ms);
-        if self.desk.view.nodes.iter().find(is_changing).is_none() {
-            self.desk.order(&self.authority.name, action);
-        }
+    /// Whether it was told.
+    fn tell(&mut self, action: Action) -> bool {
+        let is_changing = |node: &NodeState| node.changing && is_live(node, self.desk.now_ms);
+        !self.desk.view.nodes.iter().any(is_changing) && self.desk.order(&self.authority.name, action)
     }
 
     /// Removes the entries of lives that are over: the node is empty, is there under another id, was forgotten, or has been
@@ -101,7 +100,7 @@ impl Council<'_, '_, '_> {
         if forgotten.is_empty() || self.members.iter().any(|member| is_left(&member)) {
             return false;
         }
-        self.desk.order(&self.authority.name, Action::RotateTokens)
+        self.tell(Action::RotateTokens)
     }
 
     /// Takes the next nodes that are to be rebooted a step further: as many as may be away at the same time.
@@ -190,7 +189,8 @@ impl Council<'_, '_, '_> {
         if others.len() < self.desk.view.managers
             && let Some(id) = self.candidate()
         {
-            return self.tell(Action::Promote { id });
+            self.tell(Action::Promote { id });
+            return;
         }
         if others.is_empty() {
             return self.leave_alone(node);

@@ -125,7 +125,7 @@ impl World {
             }),
             heard_ms: machine.stale.as_ref().map_or(self.now_ms, |(since_ms, _)| *since_ms),
             busy: machine.order.is_some() || machine.owes,
-            changing: machine.owes || machine.order.as_ref().is_some_and(Action::changes_entries),
+            changing: machine.owes || machine.order.as_ref().is_some_and(Action::changes_swarm),
             reboot: machine.reboot,
             labels: machine.labels.clone(),
         };
