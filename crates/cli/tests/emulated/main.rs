@@ -1,5 +1,5 @@
-//! The whole promise in the lab, each a file: [`promise`], [`rack`], [`outages`], [`thirty`], [`pi3`], [`card`],
-//! [`scripts`], [`wire`], [`killed`] and [`ends`].
+//! The whole promise in the lab, each a file: [`promise`], [`rack`], [`outages`], [`five`], [`thirty`], [`pi3`],
+//! [`card`], [`scripts`], [`wire`], [`killed`] and [`ends`].
 //!
 //! Needs an image (`make image`); `FLEDERMAUS_IMAGE` names its directory. Nothing is faked: U-Boot, kernel, Docker.
 
@@ -7,6 +7,7 @@
 
 mod card;
 mod ends;
+mod five;
 mod killed;
 mod load;
 mod outages;
