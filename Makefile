@@ -7,7 +7,7 @@ NODE_TARGET := aarch64-unknown-linux-musl
 NODE_PROGRAMS := target/$(NODE_TARGET)/node
 FLEDERMAUS := target/release/fledermaus
 
-# What the tests boot, composed by the program that they test: a release build of it would take five minutes more.
+# What the tests boot, composed by the program that they test: a release build of it would take minutes more.
 TESTED := target/debug/fledermaus
 
 # $(call compose,PROGRAM,RECIPE,DIRECTORY). Composing again what is there already costs a second: the kitchen compares what went in.

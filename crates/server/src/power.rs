@@ -5,10 +5,17 @@ mod hook;
 mod webhook;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cluster::view::{NodeView, PowerDeed};
 
 pub(crate) use self::webhook::{Method, Webhook};
+
+/// How long it may take in all.
+const LIMIT: Duration = Duration::from_secs(30);
+/// The most that is read of what it says, in bytes, and that is told of its last line, in letters.
+const OUTPUT_BYTES: u64 = 64 * 1024;
+const LETTERS: usize = 200;
 
 /// What works the power.
 #[derive(Clone, Debug)]
@@ -31,10 +38,6 @@ impl Way {
         }
     }
 }
-
-/// The most that is read of what it says, in bytes, and that is told of its last line, in letters.
-const OUTPUT_BYTES: u64 = 64 * 1024;
-const LETTERS: usize = 200;
 
 /// The last line of what it said that is one, for a message.
 fn last_line(told: &[u8]) -> String {

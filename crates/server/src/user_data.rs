@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use cluster::{Mac, NodeName};
 
-pub(crate) use self::render::render;
+pub(crate) use self::render::{expression, render};
 
 /// The largest user data, template or rendered, in bytes.
 pub(crate) const BYTES_LIMIT: usize = 10 * 1024 * 1024;

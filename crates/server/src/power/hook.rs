@@ -13,10 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::{OUTPUT_BYTES, last_line};
-
-/// How long the program may take.
-const LIMIT: Duration = Duration::from_secs(30);
+use super::{LIMIT, OUTPUT_BYTES, last_line};
 
 /// Has the program do it, without a shell: `HOOK on|off|cycle NAME MAC ADDRESS`, the address being `-` if the node has none.
 /// The node's labels are in its environment, `FLEDERMAUS_LABEL_PORT` for `port`.

@@ -12,10 +12,9 @@ use serde::Serialize;
 use ureq::Agent;
 use ureq::http::Uri;
 
-use super::{OUTPUT_BYTES, last_line};
+use super::{LIMIT, OUTPUT_BYTES, last_line};
+use crate::user_data::expression;
 
-/// How long a call may take in all.
-const LIMIT: Duration = Duration::from_secs(30);
 /// The longest address that is called, in bytes; labels are in it.
 const ADDRESS_LIMIT: usize = 4096;
 /// What messages call the template.
@@ -147,9 +146,8 @@ fn environment() -> Environment<'static> {
 
 /// What is wrong with the template, or with what a node has for it.
 fn explain(error: &minijinja::Error) -> anyhow::Error {
-    let expression = error.template_source().and_then(|source| source.get(error.range()?));
     let what = error.detail().map_or_else(|| error.kind().to_string(), ToOwned::to_owned);
-    let about = expression.map(|expression| format!(": `{expression}`")).unwrap_or_default();
+    let about = expression(error).map(|expression| format!(": `{expression}`")).unwrap_or_default();
     anyhow::anyhow!(
         "{what}{about}; a template knows deed, node.name, node.mac, node.address and the node's labels, as node.labels.NAME"
     )
@@ -269,11 +267,13 @@ mod tests {
         for (text, missing) in [
             ("http://{{ node.labels.plug }}/", "labels.plug`"),
             ("http://plug/{{ node.address }}", "undefined value"),
+            ("http://{{ 'swordfish' ~ node.labels.plug }}/", "labels.plug`"),
         ] {
             let webhook = Webhook::new(text, Method::Get).expect("a webhook");
             let error = webhook.work(PowerDeed::On, &node()).await.expect_err("it has none");
             let error = format!("{error:#}");
             assert!(error.starts_with("the power webhook of node1: ") && error.contains(missing), "{error}");
+            assert!(!error.contains("swordfish"), "{error}");
         }
     }
 

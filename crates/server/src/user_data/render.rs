@@ -110,7 +110,7 @@ fn explain(error: &Error) -> anyhow::Error {
 }
 
 /// The expression that an error is about, without the texts in it: they may be secrets, and errors are logged.
-fn expression(error: &Error) -> Option<String> {
+pub(crate) fn expression(error: &Error) -> Option<String> {
     let mut shown = String::new();
     let mut quote = None;
     for letter in error.template_source()?.get(error.range()?)?.chars().take(EXPRESSION_LIMIT) {
