@@ -58,7 +58,7 @@ impl Ledger {
         let ledger = Self { pages: Mutex::new(Pages { file, orders }) };
         for order in open {
             let error = Some("the agent was restarted while it carried this out".to_owned());
-            ledger.end(Outcome { order, error }, outbox);
+            ledger.end(Outcome::of(order, error), outbox);
         }
         Ok(ledger)
     }
@@ -123,14 +123,14 @@ mod tests {
         let ledger = Ledger::open(&path, &outbox).unwrap();
         assert_eq!(ledger.see(7), Entry::New);
         assert_eq!(ledger.see(7), Entry::UnderWay);
-        ledger.end(Outcome { order: 7, error: None }, &outbox);
+        ledger.end(Outcome::of(7, None), &outbox);
         assert_eq!(ledger.see(8), Entry::New);
         drop(ledger);
 
         let outbox = Outbox::default();
         let ledger = Ledger::open(&path, &outbox).unwrap();
-        assert_eq!(ledger.see(7), Entry::Ended(Outcome { order: 7, error: None }));
-        assert!(matches!(ledger.see(8), Entry::Ended(Outcome { order: 8, error: Some(_) })));
+        assert_eq!(ledger.see(7), Entry::Ended(Outcome::of(7, None)));
+        assert!(matches!(ledger.see(8), Entry::Ended(Outcome { order: 8, error: Some(_), .. })));
         assert_eq!(outbox.report().outcomes.len(), 1);
     }
 }

@@ -27,6 +27,9 @@ const ACTIVE_POLL: Duration = Duration::from_millis(100);
 /// How often a node's entry is changed when another change comes in between.
 const UPDATE_TRIES: u32 = 5;
 
+/// How SwarmKit says that its managers are choosing a leader, or are too busy to follow the one they have.
+const UNLED: [&str; 2] = ["does not have a leader", "DeadlineExceeded"];
+
 /// What it takes to carry out orders.
 pub(crate) struct Hands {
     /// The node's Docker.
@@ -46,7 +49,8 @@ impl Hands {
             if let Some(error) = &error {
                 eprintln!("fledermaus-agent: {:?}: {error}", order.action);
             }
-            ledger.end(Outcome { order: order.number, error }, &self.outbox);
+            let unled = error.as_deref().is_some_and(|error| self.is_unled(&order.action, error));
+            ledger.end(Outcome { order: order.number, error, unled }, &self.outbox);
             if reboot {
                 restart::with_disks_synced(&self.outbox);
             }
@@ -75,6 +79,13 @@ impl Hands {
             // After its outcome is told.
             Action::Reboot => Ok(()),
         }
+    }
+
+    /// Whether a stack's order failed for want of a manager with a leader. Of the other orders the head thinks anew anyway.
+    fn is_unled(&self, action: &Action, error: &str) -> bool {
+        let is_of_stack = matches!(action, Action::DeployStack { .. } | Action::RemoveStack { .. });
+        // Who is no manager, or has no leader, refuses the question. The words are of an election that is over already.
+        is_of_stack && (UNLED.iter().any(|words| error.contains(words)) || self.docker.get("/swarm").is_err())
     }
 
     fn init_body(&self) -> Value {

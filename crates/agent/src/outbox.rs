@@ -196,7 +196,7 @@ mod tests {
     #[test]
     fn a_head_that_does_not_listen_is_not_asked_without_pause() {
         let outbox = Outbox::default();
-        outbox.outcome_again(Outcome { order: 1, error: None });
+        outbox.outcome_again(Outcome::of(1, None));
         assert!(outbox.is_empty(), "nothing hurries the next report");
         let report = outbox.report();
         assert_eq!(report.outcomes.len(), 1);
@@ -208,7 +208,7 @@ mod tests {
     fn what_comes_during_a_report_stays() {
         let outbox = Outbox::default();
         outbox.event(Phase::Docker, Step::Started, "");
-        outbox.outcome(Outcome { order: 1, error: None });
+        outbox.outcome(Outcome::of(1, None));
         let report = outbox.report();
         outbox.event(Phase::Docker, Step::Done, &"ä".repeat(2_000));
         outbox.answered(&report);

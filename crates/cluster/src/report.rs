@@ -94,6 +94,17 @@ pub struct Outcome {
     /// `None` if it was carried out; the reason in one sentence if it could not be.
     #[serde(default)]
     pub error: Option<String>,
+    /// Whether it failed for want of a manager with a leader, as on a node that became a worker meanwhile: nothing is wrong
+    /// with the order, and another manager may carry it out.
+    #[serde(default)]
+    pub unled: bool,
+}
+
+impl Outcome {
+    /// An order that was carried out, or that failed for its own sake.
+    pub fn of(order: u64, error: Option<String>) -> Self {
+        Self { order, error, unled: false }
+    }
 }
 
 /// The largest [`Orders`] that a node reads, in bytes: a compose file and its files, in base64.

@@ -177,8 +177,23 @@ fn orders_end_in_outcomes_and_leaving_twice_is_fine() {
     drop(sender);
     hands.carry_out_all(&receiver, &ledger);
     let outcomes = hands.outbox.report().outcomes;
-    assert_eq!(outcomes[0], Outcome { order: 4, error: None });
+    assert_eq!(outcomes[0], Outcome::of(4, None));
     assert!(outcomes[1].error.is_some());
+}
+
+#[test]
+fn a_stack_is_not_to_blame_where_no_manager_leads() {
+    let stack = Action::RemoveStack { name: "web".to_owned() };
+    let worker = FakeDocker::new(&[("GET /v1.45/swarm ", "", 503, r#"{"message":"not a manager"}"#)]);
+    assert!(worker.hands().is_unled(&stack, "this node is not a swarm manager"));
+    assert!(!worker.hands().is_unled(&Action::Leave, "this node is not a swarm manager"));
+    let manager = FakeDocker::new(&[("GET /v1.45/swarm ", "", 200, r#"{"ID":"s"}"#)]);
+    assert!(!manager.hands().is_unled(&stack, "services.web.image must be a string"));
+    assert!(
+        manager
+            .hands()
+            .is_unled(&stack, "rpc error: code = DeadlineExceeded desc = context deadline exceeded")
+    );
 }
 
 #[test]

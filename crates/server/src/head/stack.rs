@@ -2,7 +2,7 @@
 //! the state.
 
 use cluster::Mac;
-use cluster::report::Action;
+use cluster::report::{Action, Outcome};
 use cluster::stack::{FileKind, NAME_LIMIT, StackFile, StackWish};
 use cluster::swarm::Reboot;
 use cluster::view::{StackState, StackView};
@@ -127,8 +127,14 @@ impl state::State {
     }
 
     /// An order about a stack ended, if the order is one.
-    pub(super) fn stack_outcome(&mut self, order: (Mac, u64), error: Option<String>) {
-        let Some(stack) = self.stacks.values_mut().find(|stack| stack.order == Some(order)) else { return };
+    pub(super) fn stack_outcome(&mut self, mac: Mac, Outcome { order, error, unled }: Outcome) {
+        let of_order = |stack: &&mut Stack| stack.order == Some((mac, order));
+        let Some(stack) = self.stacks.values_mut().find(of_order) else { return };
+        if unled {
+            // Due as before: it goes to a manager that has a leader.
+            stack.order = None;
+            return;
+        }
         if stack.state == StackState::Removing && error.is_none() {
             let name = stack.name.clone();
             return self.forget_stack(&name);

@@ -126,7 +126,7 @@ impl State {
                 self.tell_event(&event);
             }
         }
-        self.stack_outcome((mac, outcome.order), outcome.error);
+        self.stack_outcome(mac, outcome);
     }
 
     /// What a manager of the swarm we know said last.

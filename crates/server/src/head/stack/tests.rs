@@ -35,7 +35,7 @@ fn manager(swarm: &str) -> Report {
 }
 
 fn outcome(order: &Order, error: Option<&str>) -> Report {
-    let outcomes = vec![Outcome { order: order.number, error: error.map(str::to_owned) }];
+    let outcomes = vec![Outcome::of(order.number, error.map(str::to_owned))];
     Report { outcomes, ..manager("c") }
 }
 
@@ -86,6 +86,34 @@ fn a_stack_is_deployed_shown_and_removed() {
     report(&mut state, outcome(&again[0], None));
     assert!(states(&state).is_empty());
     assert!(state.take_writes().iter().any(|write| matches!(write, Write::NoStack(name) if name == "web")));
+}
+
+#[test]
+fn a_stack_that_went_to_a_manager_no_more_goes_to_another() {
+    let mut state = state();
+    let token = boot(&mut state, MAC, ADDRESS);
+    state.put_stack("web".to_owned(), wish(&[])).expect("kept");
+    let report = |state: &mut state::State, report| {
+        state.now_ms += 3_000;
+        state.report(&token, ADDRESS, report).expect("orders").orders
+    };
+    let deploy = report(&mut state, manager("c"));
+    let mut demoted = outcome(&deploy[0], Some("this node is not a swarm manager"));
+    demoted.outcomes[0].unled = true;
+    assert!(report(&mut state, demoted).is_empty(), "it rests first");
+    assert_eq!(states(&state), [StackState::Waiting]);
+    let again = report(&mut state, manager("c"));
+    assert_eq!(again[0].action, deploy[0].action);
+
+    assert!(report(&mut state, outcome(&again[0], None)).is_empty());
+    assert!(state.remove_stack("web"));
+    let remove = report(&mut state, manager("c"));
+    let mut leaderless = outcome(&remove[0], Some("the swarm does not have a leader"));
+    leaderless.outcomes[0].unled = true;
+    report(&mut state, leaderless);
+    assert_eq!(states(&state), [StackState::Removing]);
+    let again = report(&mut state, manager("c"));
+    assert_eq!(again[0].action, remove[0].action);
 }
 
 #[test]

@@ -185,15 +185,14 @@ fn a_failed_remove_is_not_repeated_at_once() {
         services: vec![],
     };
     let facts = SwarmFacts { state: LocalState::Active, node_id: "1".into(), manager: Some(manager) };
-    state.report(&second, OTHER, Report { outcomes: vec![Outcome { order: 1, error: None }], ..inactive() });
+    state.report(&second, OTHER, Report { outcomes: vec![Outcome::of(1, None)], ..inactive() });
     let told = Report { swarm: Some(facts.clone()), ..inactive() };
     let mut given = state.report(&token, ADDRESS, told.clone()).expect("orders").orders;
     assert!(!given.is_empty());
     let mut count = 0;
     for _ in 0..20 {
         state.now_ms += 10;
-        let outcomes =
-            given.iter().map(|order| Outcome { order: order.number, error: Some("no".into()) }).collect();
+        let outcomes = given.iter().map(|order| Outcome::of(order.number, Some("no".into()))).collect();
         let again =
             state.report(&token, ADDRESS, Report { outcomes, ..told.clone() }).expect("orders").orders;
         count += again.len();

@@ -73,7 +73,7 @@ fn what_is_decided_and_what_fails_is_kept_in_words() {
     let orders = state.report(&token, ADDRESS, empty.clone()).expect("orders").orders;
     assert_eq!(events(&mut state)[0], "node1 forms a new swarm");
     let error = Some("no\u{1b}[2J room".to_owned());
-    let outcomes = vec![Outcome { order: orders[0].number, error }];
+    let outcomes = vec![Outcome::of(orders[0].number, error)];
     state.report(&token, ADDRESS, Report { outcomes, ..empty }).expect("orders");
     assert_eq!(events(&mut state)[0], "node1 forms a new swarm: it failed: no[2J room");
 }
