@@ -85,7 +85,7 @@ struct Transfer<'a> {
     /// The last block in order, and how many since the last ACK.
     block: u16,
     unacked: u16,
-    /// A block was missed: the server has been told, and sends the window again.
+    /// Another block came than the next: the server has been told.
     gap: bool,
     /// What the server granted, in blocks.
     window: u16,
@@ -144,11 +144,12 @@ impl Transfer<'_> {
         }
     }
 
-    /// Whether the block is the next one. Says so at the window's end, and once when a block was missed.
+    /// Whether the block is the next one. Says so at the window's end, and with windows once when another came (U-Boot,
+    /// net/tftp.c, `tftp_last_nack`).
     fn take(&mut self, number: u16) -> Result<bool, String> {
         if number != self.block.wrapping_add(1) {
-            let ahead = number.wrapping_sub(self.block) < 0x8000;
-            if ahead && !self.gap {
+            let complains = self.window > 1 && self.block > 0 || number == self.block;
+            if complains && !self.gap {
                 self.gap = true;
                 self.acknowledge()?;
             }

@@ -62,9 +62,12 @@ pub struct Transfer {
     acked: u64,
     /// The last block that was sent since the window began.
     sent: u64,
-    /// Whether the window after `acked` was repeated because of a duplicate ACK. Once is enough: answering
-    /// each duplicate would double the traffic for the rest of the transfer (the sorcerer's apprentice).
+    /// Whether the window after `acked` was repeated because of a duplicate ACK.
     repeated: bool,
+    /// Whether a duplicate ACK would say that the first block after `acked` got lost. It may as well come of blocks that the
+    /// client has twice: it says once, of whatever it did not expect, for what it waits (U-Boot, net/tftp.c, `tftp_last_nack`).
+    /// Answering that would double the traffic for the rest of the transfer (the sorcerer's apprentice).
+    complains: bool,
     /// Whether the client has answered at all: only then can it have everything when it falls silent.
     heard: bool,
     /// How often the timer has sent the same window again, as the pace has it.
@@ -93,6 +96,7 @@ impl Transfer {
             acked: 0,
             sent: 0,
             repeated: false,
+            complains: false,
             heard: false,
             retries: 0,
             hurried: 0,
@@ -136,7 +140,11 @@ impl Transfer {
         }
         if now_ms < self.retry_at_ms {
             self.hurried += 1;
-            return self.window(now_ms);
+            return if self.hurried == 1 && self.complains {
+                self.probe(now_ms)
+            } else {
+                self.window(now_ms)
+            };
         }
         if self.pace.patience_ms(self.retries + 1).is_none() {
             self.outcome = Some(if self.is_all_sent() { Outcome::Unconfirmed } else { Outcome::TimedOut });
@@ -152,7 +160,7 @@ impl Transfer {
         self.outcome.is_none().then_some(self.retry_at_ms.min(hurry_at_ms))
     }
 
-    /// How long the client's answer to a window is awaited, by how long its answers have taken, before the window is
+    /// How long the client's answer to a window is awaited, by how long its answers have taken, before something of it is
     /// sent again; twice as long each time. With windows the loss of the last block, of an ACK, or of the first block that is
     /// sent again makes both ends wait for a timer, and on a bad wire that is every other window.
     fn hurry_ms(&self) -> Option<u64> {
@@ -205,9 +213,12 @@ impl Transfer {
         }
         self.acked += ahead;
         self.heard = true;
-        if !self.repeated && self.retries == 0 && self.hurried == 0 {
+        let was_sent_once = !self.repeated && self.retries == 0 && self.hurried == 0;
+        if was_sent_once {
             self.round_trip.measured(now_ms.saturating_sub(self.sent_ms));
         }
+        // Half a window is a complaint already, and there is no second one.
+        self.complains = was_sent_once && self.acked == self.sent;
         self.repeated = false;
         (self.retries, self.hurried) = (0, 0);
         if self.acked == self.last_block() {
@@ -220,24 +231,25 @@ impl Transfer {
     /// The client has accepted the options.
     fn begin(&mut self, now_ms: u64) -> Send {
         self.oack = None;
+        self.complains = self.retries == 0;
         self.retries = 0;
         self.heard = true;
         self.send(now_ms)
     }
 
-    /// With windows, the last acknowledgement again says that the first block after it got lost (RFC 7440
-    /// section 4); without, it is only a duplicate, except from a client that gets nothing twice unless it asks.
+    /// With windows, the last acknowledgement again says that the first block after it got lost (RFC 7440 section 4), if
+    /// nothing else was the reason; without, it is only a duplicate, except from a client that gets nothing twice unless it asks.
     fn repeat_window(&mut self, now_ms: u64) -> Send {
         let asks = match self.pace {
             // One that asks again because it heard nothing may ask as often as it likes; an ACK that the network doubled
             // comes sooner than anybody loses patience.
             Pace::OnRequest => self.heard && now_ms >= self.sent_ms.saturating_add(ASKS_AGAIN_MS),
-            Pace::Steady | Pace::Quick => self.heard && self.windowsize > 1 && !self.repeated,
+            Pace::Steady | Pace::Quick => self.heard && self.windowsize > 1 && self.complains,
         };
         if !asks {
             return Send::Nothing;
         }
-        self.repeated = true;
+        (self.repeated, self.complains) = (true, false);
         self.send(now_ms)
     }
 
@@ -254,6 +266,13 @@ impl Transfer {
         }
         self.sent = (self.acked + self.windowsize).min(self.last_block());
         Send::Blocks(self.acked + 1..self.sent + 1)
+    }
+
+    /// The last block of the window: one packet that makes the client say what it has, whichever it missed (as RFC 8985
+    /// section 7 does for TCP). One that is only slow need not take a whole window twice.
+    fn probe(&mut self, now_ms: u64) -> Send {
+        self.sent_ms = now_ms;
+        Send::Blocks(self.sent..self.sent + 1)
     }
 
     /// The block that ends the file: the first that is shorter than the block size, if need be empty.

@@ -10,7 +10,8 @@ use crate::tftp::Mode;
 /// How long the client of these tests waits before it repeats its last acknowledgement: U-Boot's 5 s.
 const CLIENT_PATIENCE_MS: u64 = 5_000;
 
-/// A client as RFC 1350 and 7440 describe it, with U-Boot's habit not to acknowledge duplicates.
+/// A client as RFC 1350 and 7440 describe it, with U-Boot's habits (net/tftp.c): it acknowledges once for each block that it waits
+/// for, whatever came instead, and never before the first.
 struct Client {
     blksize: usize,
     windowsize: u64,
@@ -19,7 +20,7 @@ struct Client {
     last: u64,
     /// The last block that was acknowledged.
     acked: u64,
-    /// Whether a gap was reported since the last block in order.
+    /// Whether it complained since the last block in order.
     complained: bool,
     done: bool,
     blocks_seen: usize,
@@ -44,7 +45,7 @@ impl Client {
             received: Vec::new(),
             last: 0,
             acked: 0,
-            complained: false,
+            complained: true,
             done: false,
             blocks_seen: 0,
         }
@@ -82,8 +83,7 @@ impl Client {
             return Some(self.acknowledge());
         }
         if number != (self.last + 1) as u16 {
-            let gap = number.wrapping_sub(self.last as u16) < 0x8000 && number != self.last as u16;
-            if !gap || self.complained {
+            if self.complained || self.pace == Pace::OnRequest {
                 return None;
             }
             self.complained = true;
@@ -320,6 +320,34 @@ fn duplicate_acknowledgements_raise_no_apprentices() {
     assert_eq!(transfer.handle(&ack(4), 2).len(), 4, "with windows it says that a block is missing");
     assert!(transfer.handle(&ack(4), 3).is_empty(), "but only once");
     assert_eq!(transfer.handle(&ack(6), 4)[0][..4], [0, 3, 0, 7], "half a window: go on behind it");
+}
+
+/// These packets meet that fate, and no others anything; how many blocks the client was sent too many.
+fn sent_too_many(packets: Range<usize>, fate: Fate) -> usize {
+    let mut fates = vec![CLEAN; 10_000];
+    fates[packets].fill(fate);
+    let bytes = file(16 * 100 * 512);
+    let mut client = Client::new(512, 16);
+    assert_eq!(play(&mut client, bytes.clone(), fates), Outcome::Complete);
+    assert_eq!(client.received, &bytes[..]);
+    client.blocks_seen - (16 * 100 + 1)
+}
+
+#[test]
+fn what_was_late_or_lost_does_not_double_the_rest() {
+    // The OACK, its ACK, sixteen blocks, their ACK; then the second window's.
+    const ACK: usize = 2 + 2 * 17 - 1;
+    const BLOCKS: Range<usize> = ACK - 16..ACK;
+    // The probe, the window again, and one more for what the client says when the late ones come.
+    assert_eq!(sent_too_many(BLOCKS, Fate::Arrives { after_ms: 150 }), 1 + 16 + 16);
+    assert_eq!(sent_too_many(ACK..ACK + 1, Fate::Arrives { after_ms: 350 }), 1, "the probe");
+    assert_eq!(sent_too_many(ACK..ACK + 1, Fate::Lost), 1);
+    assert_eq!(sent_too_many(ACK..ACK + 1, Fate::Doubled { after_ms: 1, again_ms: 2 }), 16, "a complaint");
+    assert_eq!(sent_too_many(BLOCKS, Fate::Lost), 1, "the probe");
+    // The last, the first, one within: what came after it is there twice.
+    assert_eq!(sent_too_many(ACK - 1..ACK, Fate::Lost), 0);
+    assert_eq!(sent_too_many(ACK - 16..ACK - 15, Fate::Lost), 15);
+    assert_eq!(sent_too_many(ACK - 8..ACK - 7, Fate::Lost), 7);
 }
 
 #[test]
