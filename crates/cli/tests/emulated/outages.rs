@@ -12,7 +12,9 @@ use lab::control::{CardDeed, CardKind, HEAD};
 use lab::spec::Machine;
 use lab::{Lab, Power};
 
-use crate::room::{SWARM_LIMIT, Wanted, boots, fledermaus, lab_up, members, names, swarm};
+use crate::room::{
+    SWARM_LIMIT, Wanted, boots, events, fledermaus, lab_up, members, names, swarm, told_to_go,
+};
 use crate::seen::{Seen, wait, wait_at_most};
 
 const NODES: [&str; 3] = ["node1", "node2", "node3"];
@@ -125,11 +127,9 @@ fn the_head_dies(lab: &Lab) {
     });
     assert_eq!(most_away, 1, "one at a time");
     wait(lab, "all services after the rollout", Seen::is_whole);
-    // A boot that the head's death interrupted is begun again, and counts as another; it is told to go once.
+    // A boot that the head's death interrupted is begun again, and counts as another.
     assert_eq!(boots(lab)[0], before[0]);
-    let orders =
-        |node: &str| events(lab).iter().filter(|event| event.text == format!("{node} reboots")).count();
-    assert_eq!(["node2", "node3"].map(orders), [1, 1], "{:?}", events(lab));
+    assert_eq!(told_to_go(lab, &["node2", "node3"]), [1, 1], "{:?}", events(lab));
 }
 
 /// A manager comes back with another card, and with nothing of what it was.
@@ -169,10 +169,6 @@ fn a_board_is_replaced(lab: &Lab) {
     assert_eq!(swarm(lab).cluster_id, before);
     let rotated = |event: &&SwarmEvent| event.text.contains("join tokens are made anew");
     assert_eq!(events(lab).iter().filter(rotated).count(), 1, "{:?}", events(lab));
-}
-
-fn events(lab: &Lab) -> Vec<SwarmEvent> {
-    lab.client().get("/v1/swarm/events").unwrap()
 }
 
 /// Everything loses its power at once: the swarm is formed anew, and the head's stack is in it, its secret too.

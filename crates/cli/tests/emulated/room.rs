@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cluster::phase::{Phase, Step};
 use cluster::plan::{RootPlace, WipePolicy};
-use cluster::view::{NodeDetail, SwarmView};
+use cluster::view::{NodeDetail, SwarmEvent, SwarmView};
 use lab::control::{CardDeed, Power};
 use lab::spec::{HeadKind, Machine, Throttle};
 use lab::{Lab, Place, Spec};
@@ -101,6 +101,20 @@ pub(crate) fn boots(lab: &Lab) -> Vec<u64> {
     let mut nodes = lab.nodes().unwrap();
     nodes.sort_by(|one, other| one.name.cmp(&other.name));
     nodes.into_iter().map(|node| node.boot).collect()
+}
+
+/// What was decided, newest first.
+pub(crate) fn events(lab: &Lab) -> Vec<SwarmEvent> {
+    lab.client().get("/v1/swarm/events").unwrap()
+}
+
+/// How often each was told to reboot. Not how often it booted: beside several emulated boards U-Boot may lose its patience and
+/// begin again.
+pub(crate) fn told_to_go(lab: &Lab, names: &[&str]) -> Vec<u64> {
+    let events = events(lab);
+    let times =
+        |name: &&str| events.iter().filter(|event| event.text == format!("{name} reboots")).count() as u64;
+    names.iter().map(times).collect()
 }
 
 pub(crate) fn swarm(lab: &Lab) -> SwarmView {
