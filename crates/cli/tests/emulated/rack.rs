@@ -44,7 +44,7 @@ fn the_quorum_outlives_orders_to_reboot_and_the_rack_a_power_cut() {
 /// Nobody counts lost requests here: the tasks may end sooner than is good for those.
 fn deploy_hello(lab: &Lab) {
     let text = std::fs::read_to_string(example("stacks/hello.yml")).unwrap();
-    let hasty = text.replace("stop_grace_period: 40s", "stop_grace_period: 1s");
+    let hasty = text.replace("stop_grace_period: 90s", "stop_grace_period: 1s");
     assert_ne!(hasty, text);
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), hasty).unwrap();
