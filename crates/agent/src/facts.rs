@@ -41,7 +41,7 @@ impl Look {
     fn manager_facts(&self) -> Result<ManagerFacts, DockerError> {
         let swarm = self.docker.get("/swarm")?;
         let mut members = members(self.docker.get("/nodes")?);
-        if members.iter().any(|member| member.drained && member.ready) {
+        if members.iter().any(|member| member.drained) {
             let ending = ending(&self.docker.get(UNWANTED_TASKS)?);
             members.iter_mut().for_each(|member| member.ending = ending.contains(&member.id));
         }

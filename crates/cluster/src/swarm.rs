@@ -11,8 +11,9 @@
 //!
 //! The entry of a node that the operator forgot is demoted and removed too; then the join tokens, which it knew, are rotated.
 //! An entry whose node came back empty is demoted and removed before that node joins anew, and so is one whose node nobody has
-//! heard for some minutes: another can be a manager then. A node that is in a swarm that is not ours leaves it. A drained node stays until its tasks run elsewhere and have ended on it, and
-//! nobody's resolver has its address any more. [`Rollout`] wants reboots, of one node after another.
+//! heard for some minutes: another can be a manager then. A node that is in a swarm that is not ours leaves it. A drained node
+//! stays until its tasks run elsewhere and have ended on it, and nobody's resolver has its address any more; also one that the
+//! managers miss for a moment. [`Rollout`] wants reboots, of one node after another.
 
 mod decide;
 mod rollout;

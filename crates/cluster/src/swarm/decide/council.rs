@@ -149,7 +149,11 @@ impl Council<'_, '_, '_> {
 
     /// Whether nothing runs on a node any more that anybody needs; until then it is drained, or waited for.
     fn is_empty(&mut self, node: &NodeState, entry: &Member) -> bool {
-        if !entry.ready {
+        // That the managers miss it does not mean that it is gone: a busy board is missed now and then, and what runs there
+        // goes on answering.
+        let is_there = is_live(node, self.desk.now_ms)
+            && node.facts.as_ref().is_some_and(|facts| facts.node_id == entry.id);
+        if !entry.ready && !is_there {
             return true;
         }
         if !entry.drained {
