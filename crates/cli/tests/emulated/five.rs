@@ -15,7 +15,7 @@ const NODES: [&str; 5] = ["node1", "node2", "node3", "node4", "node5"];
 const ROLLOUT_LIMIT: Duration = Duration::from_secs(NODES.len() as u64 * 400);
 
 #[test]
-#[ignore = "half an hour: run by hand, with `--run-ignored only`; not seen as a whole yet"]
+#[ignore = "a quarter of an hour: run by hand, with `--run-ignored only`"]
 fn three_managers_and_two_workers_are_made_new_without_a_failed_fetch() {
     let lab = lab_up(&Wanted {
         name: "five",
