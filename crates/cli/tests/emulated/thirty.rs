@@ -18,7 +18,7 @@ const ROLLOUTS: u64 = 10;
 const ROLLOUT_LIMIT: Duration = Duration::from_secs(NODES.len() as u64 * 300);
 
 #[test]
-#[ignore = "most of an hour: run by hand, with `--run-ignored only`; not seen as a whole yet"]
+#[ignore = "half an hour: run by hand, with `--run-ignored only`"]
 fn after_thirty_reprovisions_the_swarm_is_exactly_the_live_nodes() {
     let lab = lab_up(&Wanted {
         name: "thirty",
