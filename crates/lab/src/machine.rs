@@ -79,17 +79,23 @@ fn attach((device, place, kind, flags): &(&str, &str, &str, MsFlags)) -> anyhow:
         .with_context(|| format!("mounting {device} on {place}"))
 }
 
-/// Interfaces are named by their place on the bus: the lab plugs in the cluster's first.
+/// Interfaces are named by their place on the bus: the lab plugs in the cluster's first. busybox's `ip` takes one command at a time.
 fn set_addresses() -> anyhow::Result<()> {
-    let address = |interface, address: Ipv4Addr, prefix| {
-        format!("addr add {address}/{prefix} brd + dev {interface}\nlink set {interface} up\n")
-    };
-    let commands = "link set lo up\n".to_owned()
-        + &address(network::CLUSTER_INTERFACE, network::HEAD, network::PREFIX)
-        + &address(network::OPERATORS_INTERFACE, network::OPERATED, network::OPERATORS_PREFIX);
+    let up = |interface| format!("link set {interface} up");
+    let add =
+        |interface, address: Ipv4Addr, prefix| format!("addr add {address}/{prefix} brd + dev {interface}");
+    let commands = [
+        up("lo"),
+        add(network::CLUSTER_INTERFACE, network::HEAD, network::PREFIX),
+        up(network::CLUSTER_INTERFACE),
+        add(network::OPERATORS_INTERFACE, network::OPERATED, network::OPERATORS_PREFIX),
+        up(network::OPERATORS_INTERFACE),
+    ];
     let busybox = format!("{SYSTEM}/usr/bin/busybox");
-    network::run(&busybox, &["chroot", SYSTEM, "/usr/bin/ip", "-batch", "-"], &commands)
-        .context("setting the head's addresses")
+    commands.iter().try_for_each(|command| {
+        let words = ["chroot", SYSTEM, "/usr/bin/ip"].into_iter().chain(command.split(' '));
+        network::run(&busybox, &words.collect::<Vec<_>>(), "").with_context(|| format!("ip {command}"))
+    })
 }
 
 /// Until the head ends. What it prints goes through a pipe: on a console it would print in colours.
