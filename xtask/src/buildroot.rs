@@ -1,11 +1,14 @@
-//! `cargo xtask buildroot`: whether Buildroot and the kernel take what is in `buildroot/` as it is meant. Builds nothing.
+//! `cargo xtask buildroot`: whether Buildroot and the kernel take what is in `buildroot/` as it is meant. Builds our two packages,
+//! nothing else.
 //!
 //! Needs a checkout of Buildroot, named by `FLEDERMAUS_BUILDROOT`, and looks at the configuration of the kernels whose sources
 //! `FLEDERMAUS_LINUX` names, separated by colons. What is not there is not checked, and that is said.
 
+mod packages;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -13,8 +16,6 @@ use anyhow::{Context, Result, bail, ensure};
 const CHECKOUT: &str = "FLEDERMAUS_BUILDROOT";
 /// Sources of kernels.
 const KERNELS: &str = "FLEDERMAUS_LINUX";
-/// The packages of our own.
-const PACKAGES: [&str; 2] = ["fledermaus-agent", "fledermaus-init"];
 /// What each board's kernel is configured by, in the order of merging; beside what is only for kernels of 6.12.
 const BOARDS: [(&str, &[&str]); 2] = [
     ("Pi 3", &["core.config", "docker.fragment", "pi.fragment", "pi3.fragment", "virt.fragment"]),
@@ -38,9 +39,14 @@ pub(crate) fn run(root: &Path) -> Result<usize> {
     let external = root.join("buildroot");
     let output = tempfile::tempdir().context("making a folder")?;
     let mut findings = style(&checkout, &external)?;
-    for name in configurations(&external)? {
-        findings.extend(configuration(&checkout, &external, &name, &output.path().join(&name))?);
-        println!("{name}: loaded, saved, packages dry-run");
+    for (place, name) in configurations(&external)?.into_iter().enumerate() {
+        let build = Build { checkout: &checkout, external: &external, output: output.path().join(&name) };
+        findings.extend(build.configure(&name)?);
+        println!("{name}: loaded, saved");
+        // They are the same in all.
+        if place == 0 {
+            findings.extend(packages::build(&build)?);
+        }
     }
     let kernels = std::env::var(KERNELS).unwrap_or_default();
     for source in kernels.split(':').filter(|source| !source.is_empty()) {
@@ -90,35 +96,47 @@ fn files_below(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-/// Whether a configuration loads and comes back as it was written, and whether make understands our packages with it.
-fn configuration(checkout: &Path, external: &Path, name: &str, output: &Path) -> Result<Vec<String>> {
-    let make = |arguments: &[&str]| {
-        let made = Command::new("make")
+/// A configuration of a checkout, and the folder that it builds in.
+struct Build<'a> {
+    checkout: &'a Path,
+    external: &'a Path,
+    output: PathBuf,
+}
+
+impl Build<'_> {
+    fn make(&self, arguments: &[&str]) -> Result<Output> {
+        Command::new("make")
             .arg("-s")
-            .arg(format!("O={}", output.display()))
-            .arg(format!("BR2_EXTERNAL={}", external.display()))
+            .arg(format!("O={}", self.output.display()))
+            .arg(format!("BR2_EXTERNAL={}", self.external.display()))
             .args(arguments)
-            .current_dir(checkout)
-            .output();
-        let made = made.context("starting make")?;
+            .current_dir(self.checkout)
+            .output()
+            .context("starting make")
+    }
+
+    /// What make says if it does not do something.
+    fn failure(&self, arguments: &[&str]) -> Result<Option<String>> {
+        let made = self.make(arguments)?;
         let said = String::from_utf8_lossy(&made.stderr).into_owned();
-        anyhow::Ok((!made.status.success()).then(|| format!("{name}: make {}: {said}", arguments.join(" "))))
-    };
-    let saved = output.join("saved");
-    let mut findings: Vec<String> = make(&[name])?.into_iter().collect();
-    findings.extend(make(&["savedefconfig", &format!("BR2_DEFCONFIG={}", saved.display())])?);
-    if !findings.is_empty() {
-        return Ok(findings);
+        Ok((!made.status.success()).then(|| format!("make {}: {said}", arguments.join(" "))))
     }
-    let written =
-        fs::read_to_string(external.join("configs").join(name)).context("reading a configuration")?;
-    findings.extend(
-        lost(&written, &fs::read_to_string(saved)?).map(|line| format!("{name}: Buildroot drops {line}")),
-    );
-    for package in PACKAGES {
-        findings.extend(make(&["-n", package])?);
+
+    /// Whether a configuration loads and comes back as it was written.
+    fn configure(&self, name: &str) -> Result<Vec<String>> {
+        let saved = self.output.join("saved");
+        let mut findings: Vec<String> = self.failure(&[name])?.into_iter().collect();
+        findings.extend(self.failure(&["savedefconfig", &format!("BR2_DEFCONFIG={}", saved.display())])?);
+        if !findings.is_empty() {
+            return Ok(findings);
+        }
+        let written = fs::read_to_string(self.external.join("configs").join(name))
+            .context("reading a configuration")?;
+        findings.extend(
+            lost(&written, &fs::read_to_string(saved)?).map(|line| format!("{name}: Buildroot drops {line}")),
+        );
+        Ok(findings)
     }
-    Ok(findings)
 }
 
 /// Whether a kernel takes all that the fragments of a board say.
