@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use super::Build;
 
 const PACKAGES: [&str; 2] = ["fledermaus-agent", "fledermaus-init"];
-/// What both configurations are for, in Rust's words.
+/// What all configurations are for, in Rust's words.
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// The cross compiler's programs, and how Buildroot's and Debian's begin (package gcc-aarch64-linux-gnu).
 const TOOLS: [&str; 8] = ["ar", "as", "gcc", "ld", "nm", "objcopy", "ranlib", "strip"];
