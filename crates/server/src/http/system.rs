@@ -20,8 +20,9 @@ pub(super) const REQUEST: &[u8; 12] = b"GET /system/";
 /// The longest head of a request, in bytes, and the most fields.
 const HEAD_LIMIT: usize = 8 * 1024;
 const FIELDS_LIMIT: usize = 32;
-/// The most that is given to the kernel with one call, in bytes: others have their turn between two.
-const CHUNK_BYTES: usize = 512 * 1024;
+/// The most that is given to the kernel with one call, in bytes: others have their turn between two. As much as a socket
+/// holds (the last of Linux' `net.ipv4.tcp_wmem`, ip-sysctl.rst): what is less fills it with more calls and more turns.
+const CHUNK_BYTES: usize = 4 * 1024 * 1024;
 /// How long a client may take nothing before its connection is closed.
 const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
