@@ -53,23 +53,23 @@ pub enum Wanted {
     OneFile(String),
 }
 
-/// TFTP path of the kernel of the image whose system image has this digest.
-pub fn kernel_path(system: &Digest) -> String {
-    image_path(system, "kernel")
+/// TFTP path of the kernel of the image with this id.
+pub fn kernel_path(image: &Digest) -> String {
+    image_path(image, "kernel")
 }
 
-/// TFTP path of the initramfs of the image whose system image has this digest.
-pub fn initramfs_path(system: &Digest) -> String {
-    image_path(system, "initramfs")
+/// TFTP path of the initramfs of the image with this id.
+pub fn initramfs_path(image: &Digest) -> String {
+    image_path(image, "initramfs")
 }
 
-/// TFTP path of kernel and initramfs in one file, of the image whose system image has this digest.
-pub fn one_file_path(system: &Digest) -> String {
-    image_path(system, "one-file.itb")
+/// TFTP path of kernel and initramfs in one file, of the image with this id.
+pub fn one_file_path(image: &Digest) -> String {
+    image_path(image, "one-file.itb")
 }
 
-fn image_path(system: &Digest, file: &str) -> String {
-    format!("image/{}/{file}", &system.to_string()[..IMAGE_DIGITS])
+fn image_path(image: &Digest, file: &str) -> String {
+    format!("image/{}/{file}", &image.to_string()[..IMAGE_DIGITS])
 }
 
 /// The boot configuration for one node. A U-Boot that cannot start the one file (Debian's for the Pi, 2025.01, knows no

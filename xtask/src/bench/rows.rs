@@ -5,6 +5,7 @@ mod http;
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
+use sha2::{Digest, Sha256};
 
 use super::ground::{CLIENTS, Ground, INTERFACE, LOAD, SERVER};
 
@@ -269,11 +270,13 @@ pub(super) fn image() -> PathBuf {
         .map_or_else(|| cache.unwrap_or_else(home).join("fledermaus/image"), PathBuf::from)
 }
 
-/// Where our head serves that image's kernel.
+/// Where our head serves that image's kernel: an image is named by the SHA-256 of its manifest.
 fn kernel_path() -> anyhow::Result<String> {
-    let digest = of_the_system("sha256")?;
-    let digits = digest.get(..16).with_context(|| format!("`{digest}` is no digest"))?;
-    Ok(format!("image/{digits}/kernel"))
+    let file = image().join("manifest.json");
+    let manifest = std::fs::read(&file)
+        .with_context(|| format!("reading {} (`make image` makes it)", file.display()))?;
+    let id: String = Sha256::digest(&manifest).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!("image/{id}/kernel"))
 }
 
 /// What the manifest says of the system image.
