@@ -5,9 +5,10 @@ use crate::dhcp::Profile;
 /// How often one thing is sent again by the timer before the client is given up.
 const STEADY_RETRIES: u32 = 8;
 const QUICK_RETRIES: u32 = 20;
-/// How long a client is waited for that gets nothing twice, in milliseconds: the Pi's EEPROM gives a file up after 30 s
-/// (`TFTP_FILE_TIMEOUT`).
-const SILENT_MS: u64 = 35_000;
+/// When the Pi's EEPROM gives a file up, in milliseconds (`TFTP_FILE_TIMEOUT`).
+const EEPROM_FILE_LIMIT_MS: u64 = 30_000;
+/// How long a client is waited for that gets nothing twice: longer than it can wait.
+const SILENT_MS: u64 = EEPROM_FILE_LIMIT_MS + 5_000;
 
 /// A way of sending again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,6 +34,12 @@ impl Pace {
             Profile::PiEeprom => Self::OnRequest,
             _ => Self::Steady,
         }
+    }
+
+    /// How long a whole file may take, in milliseconds, before the client gives it up and starts over; `None` if it bears any
+    /// time. Known of the Pi 4's EEPROM alone.
+    pub fn file_limit_ms(self) -> Option<u64> {
+        (self == Self::OnRequest).then_some(EEPROM_FILE_LIMIT_MS)
     }
 
     /// How long an answer is awaited after so many repetitions, in milliseconds; `None` gives the client up.

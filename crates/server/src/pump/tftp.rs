@@ -2,12 +2,13 @@
 //!
 //! A transfer is known by its client's address and port (RFC 1350 calls the pair of ports its TID), so that one socket
 //! serves many: what they acknowledge is read with one call to the kernel, and what they get is sent with one. A machine
-//! belongs to one thread by its address. Every client is sent one window for each of its acknowledgements, so that all
-//! get the same share, and a boot configuration of one block never stands behind somebody's kernel.
+//! belongs to one thread by its address. Every client is sent one window for each of its acknowledgements, so that a boot
+//! configuration of one block never stands behind somebody's kernel; when many fetch kernels, some wait ([`place`]).
 
 mod desk;
 mod ear;
 mod outbox;
+mod place;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -81,7 +82,7 @@ fn bind_port(interface: &str, address: SocketAddrV4) -> anyhow::Result<Server> {
     Ok(Server { requests, transfers: (0..threads).map(|_| port()).collect::<anyhow::Result<_>>()? })
 }
 
-/// Serves until it is dropped; the running transfers end with it. Has to be called in a tokio runtime.
+/// Serves until it is dropped; the running transfers end with it.
 ///
 /// # Errors
 /// A thread cannot be started, or ended; a socket that reports an error is tried again.
@@ -102,6 +103,7 @@ where
     Found: Future<Output = Option<(BootFile, Pace)>> + Send + 'static,
     T: Fn(Mac, Phase, Step) + Clone + Send + 'static,
 {
+    // None of them is the runtime's, whose threads give way: a boot loader may ask once only.
     let (mut threads, mut queues) = (Vec::new(), Vec::new());
     for (number, transfers) in server.transfers.into_iter().enumerate() {
         let (sender, queue) = mpsc::channel(REQUESTS_LIMIT);
@@ -111,10 +113,8 @@ where
             move_transfers(transfers, queue, find, tell)
         })?);
     }
-    tokio::select! {
-        ended = any_end(threads) => ended,
-        ended = take_requests(server.requests, queues) => ended,
-    }
+    threads.push(Thread::start("tftp", move || take_requests(server.requests, queues))?);
+    any_end(threads).await
 }
 
 /// Waits until one of the threads ends.

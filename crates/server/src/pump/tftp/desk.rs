@@ -9,6 +9,7 @@ use cluster::{Mac, Phase};
 use netboot::tftp::{Code, Mode, Outcome, Pace, Request, Send, Transfer, error_packet, to_netascii};
 
 use super::outbox::Outbox;
+use super::place::{Place, line_up};
 use crate::head::BootFile;
 
 /// The most transfers at a time; a request over it is met by silence, and the client asks again. As many as a hall of
@@ -20,6 +21,8 @@ const TRANSFERS_PER_CLIENT_LIMIT: usize = 8;
 const BYTES_LIMIT: usize = 64 * 1024 * 1024;
 /// The longest file that is translated to netascii: a text, in bytes.
 const TEXT_LIMIT: usize = 4 * 1024 * 1024;
+/// A file of so many bytes is there at once and never stands in line: a boot configuration, a device tree.
+const SMALL_BYTES: usize = 64 * 1024;
 /// The least time between two progress reports of a transfer, in milliseconds.
 const PROGRESS_PAUSE_MS: u64 = 250;
 
@@ -39,6 +42,8 @@ struct Running {
     transfer: Transfer,
     bytes: Arc<[u8]>,
     node: Option<(Mac, Phase)>,
+    /// Its place in the line of all large files.
+    place: Option<Place>,
     told_ms: u64,
     told_bytes: u64,
 }
@@ -123,7 +128,8 @@ impl Desk {
             return None;
         }
         let (transfer, first) = Transfer::new(&request, bytes.len() as u64, pace, now_ms);
-        let mut running = Running { request, transfer, bytes, node, told_ms: now_ms, told_bytes: 0 };
+        let place = (bytes.len() > SMALL_BYTES).then(|| Place::new(pace, now_ms));
+        let mut running = Running { request, transfer, bytes, node, place, told_ms: now_ms, told_bytes: 0 };
         running.send(first, client, outbox);
         self.running.insert(client, running);
         self.tell(node, Step::Started);
@@ -133,23 +139,32 @@ impl Desk {
     /// Takes a client's packet. One that belongs to no transfer is met by silence and not by ERROR 5, which RFC 1350
     /// suggests: lwIP asks for all its files from one port, and a late ACK of the last one would end the next.
     pub(super) fn packet(&mut self, client: SocketAddrV4, packet: &[u8], now_ms: u64, outbox: &mut Outbox) {
-        if let Some(running) = self.running.get_mut(&client) {
+        if let Some(running) = self.running.get_mut(&client)
+            && !running.place.as_mut().is_some_and(|place| place.holds(packet, now_ms))
+        {
             let send = running.transfer.handle(packet, now_ms);
             running.send(send, client, outbox);
             self.settle(client);
         }
     }
 
-    /// The clients whose timer rang.
-    pub(super) fn overdue(&self, now_ms: u64) -> Vec<SocketAddrV4> {
-        let due = |running: &Running| running.transfer.poll_at().is_some_and(|at_ms| at_ms <= now_ms);
+    /// The clients who have waited long enough for what they acknowledged to be answered, or whose timer rang.
+    pub(super) fn overdue(&mut self, now_ms: u64) -> Vec<SocketAddrV4> {
+        line_up(self.running.values_mut().filter_map(|running| running.place.as_mut()), now_ms);
+        let due = |running: &Running| match &running.place {
+            Some(place) if place.is_holding() => place.is_due(now_ms),
+            _ => running.transfer.poll_at().is_some_and(|at_ms| at_ms <= now_ms),
+        };
         self.running.iter().filter(|(_, running)| due(running)).map(|(client, _)| *client).collect()
     }
 
-    /// Sends a client again what is overdue, or gives it up.
+    /// Sends a client what is overdue, or gives it up.
     pub(super) fn poll(&mut self, client: SocketAddrV4, now_ms: u64, outbox: &mut Outbox) {
         if let Some(running) = self.running.get_mut(&client) {
-            let send = running.transfer.poll(now_ms);
+            let send = match running.place.as_mut().and_then(|place| place.release(now_ms)) {
+                Some(ack) => running.transfer.handle(&ack, now_ms),
+                None => running.transfer.poll(now_ms),
+            };
             running.send(send, client, outbox);
             self.settle(client);
         }
