@@ -48,8 +48,8 @@ fn tell(welcome: &server::Welcome, json: bool) {
     }
 }
 
-/// The runtime's threads move system images over TCP, which can wait; DHCP and TFTP have threads of their own and clients
-/// that give up after a second of silence.
+/// The runtime's threads move system images over TCP, which can wait; DHCP, TFTP and DNS have threads of their own, and
+/// clients that give up after a second of silence.
 fn give_way() {
     // Anybody may give way; where the kernel says no all the same, all are equal as before.
     let _ = rustix::process::setpriority_process(None, NICENESS);

@@ -115,6 +115,9 @@ pub async fn serve(options: Options, welcome: impl FnOnce(&Welcome)) -> anyhow::
             ended = pump::dhcp::run(dhcp, own) => ended.context("serving DHCP"),
         }
     })?;
+    let own = head.clone();
+    let mut names =
+        Thread::start("dns", move || async move { pump::dns::run(dns, own).await.context("serving DNS") })?;
     let operator = http::operator::bind(&options.state_dir)?;
     let desk = Desk::new(head.clone(), door.as_ref().map(|door| door.facts.clone()), options);
     if let Some(door) = &door {
@@ -124,7 +127,7 @@ pub async fn serve(options: Options, welcome: impl FnOnce(&Welcome)) -> anyhow::
     tokio::select! {
         ended = conversation.ended() => ended,
         ended = pump::tftp::run(tftp, head.clone()) => ended.context("serving TFTP"),
-        ended = pump::dns::run(dns, head.clone()) => ended.context("serving DNS"),
+        ended = names.ended() => ended,
         never = http::door::run(web, head.clone()) => never,
         ended = http::operator::run(operator, desk.clone()) => ended.context("serving the operator"),
         never = open(door, desk) => never,

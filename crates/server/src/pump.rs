@@ -18,7 +18,6 @@ use std::{fs, io};
 use anyhow::{Context, bail};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, UdpSocket};
 
 /// The largest packet that is read, in bytes: an Ethernet frame's worth; what is longer is cut.
 const PACKET_BYTES: usize = 1_500;
@@ -27,14 +26,8 @@ const ERROR_PAUSE: Duration = Duration::from_millis(500);
 /// The most connections that wait to be accepted.
 const BACKLOG: i32 = 64;
 
-/// A UDP socket that hears only the interface. Without SO_REUSEADDR, which would let two servers share the
-/// port in silence.
-fn bind_udp(interface: &str, address: SocketAddrV4, service: &Service) -> anyhow::Result<UdpSocket> {
-    let socket = open_udp(interface, address, service)?;
-    UdpSocket::from_std(socket.into()).context("registering the socket")
-}
-
-/// The same, before a runtime has it.
+/// A UDP socket that hears only the interface, which no runtime has yet. Without SO_REUSEADDR, which would let two servers
+/// share the port in silence.
 fn open_udp(interface: &str, address: SocketAddrV4, service: &Service) -> anyhow::Result<Socket> {
     open(interface, address, Type::DGRAM, service)
 }
@@ -46,11 +39,11 @@ fn enlarge_buffer(socket: &impl AsFd, bytes: usize) -> anyhow::Result<()> {
         .context("setting up a socket")
 }
 
-/// A TCP socket that hears only the interface.
-fn bind_tcp(interface: &str, address: SocketAddrV4, service: &Service) -> anyhow::Result<TcpListener> {
+/// A TCP socket that hears only the interface, and listens. No runtime has it yet.
+fn open_tcp(interface: &str, address: SocketAddrV4, service: &Service) -> anyhow::Result<Socket> {
     let socket = open(interface, address, Type::STREAM, service)?;
     socket.listen(BACKLOG).context("listening")?;
-    TcpListener::from_std(socket.into()).context("registering the socket")
+    Ok(socket)
 }
 
 /// What an error about a socket has to name.
@@ -156,25 +149,25 @@ mod tests {
         assert_eq!(inode_of("  sl  local_address rem_address   st", 67), None);
     }
 
-    #[tokio::test]
-    async fn a_busy_port_is_explained_with_the_program_that_has_it() {
+    #[test]
+    fn a_busy_port_is_explained_with_the_program_that_has_it() {
         let service = Service { name: "TFTP", remedy: "stop the other TFTP server" };
-        let first = bind_udp("lo", SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), &service).expect("a free port");
-        let port = first.local_addr().expect("bound").port();
-        let second = bind_udp("lo", SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), &service);
+        let first = open_udp("lo", SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), &service).expect("a free port");
+        let port = first.local_addr().expect("bound").as_socket().expect("an address").port();
+        let second = open_udp("lo", SocketAddrV4::new(Ipv4Addr::LOCALHOST, port), &service);
         let sentence = format!("{:#}", second.expect_err("the port is taken"));
         let own = format!("(process {}): stop the other TFTP server", std::process::id());
         assert!(sentence.starts_with(&format!("port {port} is in use by ")), "{sentence}");
         assert!(sentence.ends_with(&own), "{sentence}");
     }
 
-    #[tokio::test]
-    async fn a_wrong_interface_and_a_wrong_address_are_named() {
+    #[test]
+    fn a_wrong_interface_and_a_wrong_address_are_named() {
         let service = Service { name: "DNS", remedy: "" };
         let address = SocketAddrV4::new(Ipv4Addr::new(192, 0, 2, 1), 0);
-        let nowhere = bind_udp("lo", address, &service).expect_err("not our address");
+        let nowhere = open_udp("lo", address, &service).expect_err("not our address");
         assert!(format!("{nowhere:#}").contains("192.0.2.1 is not on this machine"), "{nowhere:#}");
-        let nothing = bind_udp("nosuchif", address, &service).expect_err("no such interface");
+        let nothing = open_udp("nosuchif", address, &service).expect_err("no such interface");
         assert!(format!("{nothing:#}").contains("`nosuchif`"), "{nothing:#}");
     }
 }

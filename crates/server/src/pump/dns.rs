@@ -14,12 +14,13 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use netboot::dhcp::Subnet;
+use socket2::Socket;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::desk::Desk;
-use super::{ERROR_PAUSE, Service, bind_tcp, bind_udp, enlarge_buffer};
+use super::{ERROR_PAUSE, Service, enlarge_buffer, open_tcp, open_udp};
 use crate::head::Head;
 
 /// The port DNS servers listen on.
@@ -41,8 +42,8 @@ const SERVICE: Service = Service {
 /// The bound sockets and the network they serve.
 #[derive(Debug)]
 pub(crate) struct Server {
-    udp: UdpSocket,
-    tcp: TcpListener,
+    udp: Socket,
+    tcp: Socket,
     network: Network,
 }
 
@@ -60,27 +61,28 @@ impl Network {
 }
 
 /// Binds port 53 of the head's address on the interface, for clients of these networks.
-/// Has to be called in a tokio runtime.
 ///
 /// # Errors
 /// A sentence that says which program has the port, or which right is missing.
 pub(crate) fn bind(interface: &str, address: Ipv4Addr, subnets: &[Subnet]) -> anyhow::Result<Server> {
-    let udp = bind_udp(interface, SocketAddrV4::new(address, PORT), &SERVICE)?;
+    let udp = open_udp(interface, SocketAddrV4::new(address, PORT), &SERVICE)?;
     enlarge_buffer(&udp, RECEIVE_BUFFER_BYTES)?;
-    let tcp = bind_tcp(interface, SocketAddrV4::new(address, PORT), &SERVICE)?;
+    let tcp = open_tcp(interface, SocketAddrV4::new(address, PORT), &SERVICE)?;
     Ok(Server { udp, tcp, network: Network { head: address, subnets: subnets.into() } })
 }
 
-/// Answers until it is dropped.
+/// Answers until it is dropped. Has to be called in a tokio runtime.
 ///
 /// # Errors
 /// A task of the pump ended, which none does by itself.
 pub(crate) async fn run(server: Server, head: Head) -> anyhow::Result<()> {
+    let udp = UdpSocket::from_std(server.udp.into()).context("registering the socket")?;
+    let tcp = TcpListener::from_std(server.tcp.into()).context("registering the socket")?;
     let (queries, queue) = mpsc::channel(DESK_QUEUE_LIMIT);
     // A set ends its tasks when it is dropped.
     let mut tasks = JoinSet::new();
-    tasks.spawn(accept(server.tcp, server.network.clone(), queries));
-    tasks.spawn(Desk::new(server.udp, server.network, head).run(queue));
+    tasks.spawn(accept(tcp, server.network.clone(), queries));
+    tasks.spawn(Desk::new(udp, server.network, head).run(queue));
     match tasks.join_next().await {
         Some(Err(error)) => Err(error).context("serving names"),
         _ => anyhow::bail!("nobody serves names any more"),
