@@ -217,7 +217,7 @@ where
                 }
                 Ok(())
             }
-            _ = tick.tick() => {
+            _ = tick.tick(), if !pump.desk.is_idle() => {
                 pump.tick().await;
                 Ok(())
             }
@@ -277,9 +277,6 @@ impl Pump {
     }
 
     async fn tick(&mut self) {
-        if self.desk.is_idle() {
-            return;
-        }
         let now_ms = self.now_ms();
         for client in self.desk.overdue(now_ms) {
             self.desk.poll(client, now_ms, &mut self.outbox);
