@@ -88,12 +88,16 @@ impl Ground {
     }
 
     /// Waits for a server to answer.
-    pub(super) fn wait_until(&self, limit: Duration, answers: impl Fn() -> bool) -> anyhow::Result<()> {
+    pub(super) fn wait_until(
+        &self,
+        limit: Duration,
+        answers: impl Fn() -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let limit = Instant::now() + limit;
-        while !answers() {
+        while let Err(error) = answers() {
             if Instant::now() > limit {
                 let log = std::fs::read_to_string(self.folder.join("server.log")).unwrap_or_default();
-                bail!("the server does not answer; it printed:\n{log}");
+                bail!("the server does not answer: {error:#}\nit printed:\n{log}");
             }
             std::thread::sleep(LOOK_EVERY);
         }

@@ -29,7 +29,7 @@ pub(super) struct Row {
     pub(super) work: &'static str,
     /// Ours first.
     pub(super) subjects: Vec<Subject>,
-    pub(super) answers: fn(&Ground, &Subject) -> bool,
+    pub(super) answers: fn(&Ground, &Subject) -> anyhow::Result<()>,
     /// The rate, and how many times the row's work was done.
     pub(super) load: fn(&Ground, &Subject) -> anyhow::Result<(f64, f64)>,
 }
@@ -53,7 +53,11 @@ pub(super) fn all() -> Vec<Row> {
             Subject { name: "dnsmasq", prepare: prepare_file, command: dnsmasq_tftp },
             Subject { name: "atftpd", prepare: prepare_file, command: atftpd },
         ],
-        answers: |ground, subject| tftp_load(ground, subject, 1, 1, 0).is_ok_and(|(rate, _)| rate > 0.0),
+        answers: |ground, subject| {
+            let (rate, _) = tftp_load(ground, subject, 1, 1, 0)?;
+            ensure!(rate > 0.0, "the file is empty");
+            Ok(())
+        },
         load,
     };
     vec![
@@ -66,7 +70,11 @@ pub(super) fn all() -> Vec<Row> {
                 Subject { name: OURS, prepare: prepare_ours, command: ours },
                 Subject { name: "Kea", prepare: prepare_kea, command: kea },
             ],
-            answers: |ground, _| dhcp_load(ground, &["-n", "3", "-r", "3"]).is_ok_and(|told| told.rate > 0.0),
+            answers: |ground, _| {
+                let told = dhcp_load(ground, &["-n", "3", "-r", "3"])?;
+                ensure!(told.rate > 0.0, "no exchange was whole");
+                Ok(())
+            },
             load: dhcp_highest,
         },
         tftp("tftp-1", "tftp-1, window 1", |ground, subject| tftp_load(ground, subject, 1, 1, SECONDS)),
@@ -83,9 +91,10 @@ pub(super) fn all() -> Vec<Row> {
                 Subject { name: "dnsmasq", prepare: prepare_names, command: dnsmasq_dns },
             ],
             answers: |ground, _| {
-                ground
-                    .load(&words(&format!("dig @{SERVER} +short +tries=1 +time=1 node7.cluster.internal")))
-                    .is_ok_and(|said| said.starts_with("10.99."))
+                let dig = format!("dig @{SERVER} +short +tries=1 +time=1 node7.cluster.internal");
+                let said = ground.load(&words(&dig))?;
+                ensure!(said.starts_with("10.99."), "{said}");
+                Ok(())
             },
             load: dns_load,
         },
@@ -270,20 +279,21 @@ pub(super) fn image() -> PathBuf {
         .map_or_else(|| cache.unwrap_or_else(home).join("fledermaus/image"), PathBuf::from)
 }
 
+fn manifest() -> anyhow::Result<String> {
+    let file = image().join("manifest.json");
+    std::fs::read_to_string(&file)
+        .with_context(|| format!("reading {} (`make image` makes it)", file.display()))
+}
+
 /// Where our head serves that image's kernel: an image is named by the SHA-256 of its manifest.
 fn kernel_path() -> anyhow::Result<String> {
-    let file = image().join("manifest.json");
-    let manifest = std::fs::read(&file)
-        .with_context(|| format!("reading {} (`make image` makes it)", file.display()))?;
-    let id: String = Sha256::digest(&manifest).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let id: String = Sha256::digest(manifest()?).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("image/{id}/kernel"))
 }
 
 /// What the manifest says of the system image.
 fn of_the_system(field: &str) -> anyhow::Result<String> {
-    let file = image().join("manifest.json");
-    let text = std::fs::read_to_string(&file)
-        .with_context(|| format!("reading {} (`make image` makes it)", file.display()))?;
+    let text = manifest()?;
     let system = text.split_once("\"system\"").context("the manifest names no system image")?.1;
     let value = system.split_once(&format!("\"{field}\":"));
     let value = value.with_context(|| format!("the manifest does not say the system image's {field}"))?.1;

@@ -82,7 +82,7 @@ fn bind_port(interface: &str, address: SocketAddrV4) -> anyhow::Result<Server> {
     Ok(Server { requests, transfers: (0..threads).map(|_| port()).collect::<anyhow::Result<_>>()? })
 }
 
-/// Serves until it is dropped; the running transfers end with it.
+/// Serves until it is dropped; the running transfers end with it. Has to be called in a tokio runtime.
 ///
 /// # Errors
 /// A thread cannot be started, or ended; a socket that reports an error is tried again.

@@ -25,7 +25,7 @@ pub(super) fn row() -> Row {
             Subject { name: OURS, prepare: prepare_ours, command: ours },
             Subject { name: "nginx", prepare: prepare_nginx, command: nginx },
         ],
-        answers: |ground, subject| load(ground, subject, 1, 0).is_ok(),
+        answers: |ground, subject| load(ground, subject, 1, 0).map(drop),
         load: |ground, subject| load(ground, subject, CLIENTS, SECONDS),
     }
 }

@@ -250,3 +250,63 @@ impl Running {
 fn own_bytes(bytes: &Arc<[u8]>) -> usize {
     if Arc::strong_count(bytes) > 1 { 0 } else { bytes.len() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    const ACK_1: [u8; 4] = [0, 4, 0, 1];
+    /// More than are served at once.
+    const CLIENTS: u16 = 40;
+
+    fn client(number: u16) -> SocketAddrV4 {
+        SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, number as u8), 2_000)
+    }
+
+    /// A desk where each client began to fetch a file of so many bytes a millisecond after the one before, from 0 on.
+    fn desk(bytes: usize) -> Desk {
+        let mut desk = Desk::new(Box::new(|_, _, _| ()));
+        let bytes: Arc<[u8]> = vec![0; bytes].into();
+        for number in 0..CLIENTS {
+            let request = Request::parse(b"\0\x01kernel\0octet\0").expect("a request");
+            let (now_ms, mut outbox) = (number.into(), Outbox::new());
+            assert_eq!(desk.request(client(number), request.clone(), now_ms, &mut outbox), Next::Find);
+            let found = Some((BootFile::plain(bytes.clone(), None), Pace::Quick));
+            assert_eq!(desk.begin(client(number), request, found, now_ms, &mut outbox), None);
+        }
+        desk.overdue(50);
+        desk
+    }
+
+    /// Whether the client's ACK of its first block has it sent the next one.
+    fn is_answered(desk: &mut Desk, number: u16, now_ms: u64) -> bool {
+        let mut outbox = Outbox::new();
+        desk.packet(client(number), &ACK_1, now_ms, &mut outbox);
+        // A single packet is sent at once.
+        outbox.is_due()
+    }
+
+    #[test]
+    fn who_came_late_waits_for_its_next_block_and_has_it_before_it_gives_up() {
+        let mut desk = desk(SMALL_BYTES + 1);
+        let late = CLIENTS - 1;
+        assert!(is_answered(&mut desk, 0, 60));
+        assert!(!is_answered(&mut desk, late, 60));
+        // Its timer, which would send the first block again, does not ring meanwhile.
+        desk.overdue(300);
+        assert!(!desk.overdue(309).contains(&client(late)));
+        assert!(desk.overdue(310).contains(&client(late)));
+        let mut outbox = Outbox::new();
+        desk.poll(client(late), 310, &mut outbox);
+        assert!(outbox.is_due());
+        assert_eq!(desk.running[&client(late)].transfer.progress().0, 512);
+    }
+
+    #[test]
+    fn a_small_file_never_waits() {
+        let mut desk = desk(SMALL_BYTES);
+        assert!(is_answered(&mut desk, CLIENTS - 1, 60));
+    }
+}

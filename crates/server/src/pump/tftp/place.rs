@@ -7,8 +7,8 @@
 
 use netboot::tftp::Pace;
 
-/// How many are served at once, by each thread. Boards of any kind fill a gigabit with that: a Pi 3's ROM, the slowest of
-/// all, has a block of 512 bytes under way at a time, and some 2,000 of them in a second.
+/// How many are served at once, by each thread. Few enough that each is soon done, and enough to fill a gigabit: two threads'
+/// do with blocks of 1,468 bytes if an answer takes 0.8 ms, and with a Pi 3's 512 if it takes 0.28.
 const AT_ONCE: usize = 32;
 /// How long the ACK of one that waits is left unanswered, in milliseconds.
 const PAUSE_MS: u64 = 250;

@@ -85,7 +85,7 @@ async fn files_cross_real_sockets_in_every_window_and_their_progress_is_told() {
 }
 
 #[tokio::test]
-async fn two_hundred_clients_at_once_get_the_whole_file_though_some_have_to_wait() {
+async fn two_hundred_clients_at_once_get_the_whole_file() {
     let (server, _) = pump(300_000);
     let mut clients = JoinSet::new();
     for last in 1..=200 {
