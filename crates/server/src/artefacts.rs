@@ -1,28 +1,22 @@
-//! The image that is served: checked once at start, the small files held in memory, the others open.
+//! The image that is served: all its files verified once at start, and open since.
 
-mod firmware;
+mod file;
 mod images;
 mod source;
 
+use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use cluster::Digest;
-use cluster::manifest::{Artefact, MANIFEST_FILE, Manifest};
+use cluster::manifest::{Artefact, FIRMWARE_FOLDER, MANIFEST_FILE, Manifest};
 use sha2::{Digest as _, Sha256};
 
-pub(crate) use self::firmware::Firmware;
-#[cfg(test)]
-pub(crate) use self::firmware::tests::firmware;
+pub(crate) use self::file::ImageFile;
 pub(crate) use self::images::{DEFAULT, Images, Sources};
 pub(crate) use self::source::Source;
-
-/// The largest kernel or initramfs that is held in memory, in bytes.
-const MEMORY_LIMIT: u64 = 256 * 1024 * 1024;
 
 /// An image whose files were all verified.
 #[derive(Clone, Debug)]
@@ -32,12 +26,12 @@ pub(crate) struct Image {
     /// The name of its recipe.
     pub(crate) recipe: String,
     pub(crate) kernel_version: String,
-    pub(crate) kernel: Arc<[u8]>,
-    pub(crate) initramfs: Arc<[u8]>,
+    pub(crate) kernel: Arc<ImageFile>,
+    pub(crate) initramfs: Arc<ImageFile>,
     /// Both in one file, if the recipe wants that: what U-Boot is given instead.
-    pub(crate) one_file: Option<Arc<[u8]>>,
-    /// What boards without a card fetch.
-    pub(crate) firmware: Arc<Firmware>,
+    pub(crate) one_file: Option<Arc<ImageFile>>,
+    /// What boards without a card fetch, by the names that the files have in the manifest.
+    pub(crate) firmware: BTreeMap<String, Arc<ImageFile>>,
     /// The system image. It stays open: an image that is composed anew into the same directory is another file,
     /// and its bytes must not be served under this one's digest.
     pub(crate) system: Arc<File>,
@@ -59,10 +53,15 @@ impl Image {
         })?;
         let manifest: Manifest =
             serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
-        let kernel = load(directory, &manifest.kernel)?;
-        let initramfs = load(directory, &manifest.initramfs)?;
-        let one_file = manifest.one_file.as_ref().map(|file| load(directory, file)).transpose()?;
-        let firmware = Arc::new(Firmware::open(directory, &manifest)?);
+        let open = |artefact| anyhow::Ok(Arc::new(ImageFile::open(directory, artefact)?));
+        let kernel = open(&manifest.kernel)?;
+        let initramfs = open(&manifest.initramfs)?;
+        let one_file = manifest.one_file.as_ref().map(open).transpose()?;
+        let folder = directory.join(FIRMWARE_FOLDER);
+        let mut firmware = BTreeMap::new();
+        for artefact in &manifest.firmware {
+            firmware.insert(artefact.file.clone(), Arc::new(ImageFile::open(&folder, artefact)?));
+        }
         let system = Arc::new(open_verified(directory, &manifest.system)?);
         let (system_sha256, system_bytes) = (manifest.system.sha256, manifest.system.bytes);
         let verity = manifest.verity;
@@ -91,10 +90,10 @@ impl Image {
             id: Digest([number; 32]),
             recipe: format!("recipe{number}"),
             kernel_version: "6.12".to_owned(),
-            kernel: Arc::from(*b"kernel"),
-            initramfs: Arc::from(*b"initramfs"),
+            kernel: Arc::new(ImageFile::of(b"kernel")),
+            initramfs: Arc::new(ImageFile::of(b"initramfs")),
             one_file: None,
-            firmware: Arc::default(),
+            firmware: BTreeMap::new(),
             system: Arc::new(File::open("/dev/null").expect("it is there")),
             system_sha256: Digest([number; 32]),
             system_bytes: 7,
@@ -126,25 +125,6 @@ impl Image {
         let text = serde_json::to_string(&manifest).expect("JSON");
         std::fs::write(directory.join(MANIFEST_FILE), text).expect("written");
     }
-}
-
-fn load(directory: &Path, artefact: &Artefact) -> anyhow::Result<Arc<[u8]>> {
-    let path = place(directory, artefact)?;
-    let file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-    let bytes = file.metadata().with_context(|| format!("looking at {}", path.display()))?.len();
-    if bytes > MEMORY_LIMIT {
-        bail!("{} has {bytes} bytes; at most {MEMORY_LIMIT} are held in memory", path.display());
-    }
-    let content = read_whole(&file, bytes as usize).with_context(|| format!("reading {}", path.display()))?;
-    verify(&path, artefact, bytes, Sha256::digest(&content).into())?;
-    Ok(content)
-}
-
-/// Reads in place: a vector first would take the file's size twice.
-fn read_whole(file: &File, bytes: usize) -> io::Result<Arc<[u8]>> {
-    let mut content: Arc<[u8]> = std::iter::repeat_n(0, bytes).collect();
-    file.read_exact_at(Arc::get_mut(&mut content).expect("nobody else has it yet"), 0)?;
-    Ok(content)
 }
 
 /// Opens a file and verifies it; holds nothing of it in memory.

@@ -26,7 +26,7 @@ impl Files {
 
     /// A file's content as it is now; `None` if there is no such file, or it is larger than is served. Nothing outside
     /// the directory can be named. Blocks while the disk reads.
-    pub(crate) fn read(&self, path: &str) -> Option<Arc<[u8]>> {
+    pub(crate) fn read(&self, path: &str) -> Option<Vec<u8>> {
         let path = Path::new(path.trim_start_matches('/'));
         if path.as_os_str().is_empty() || !path.components().all(|part| matches!(part, Component::Normal(_)))
         {
@@ -38,7 +38,7 @@ impl Files {
         }
         let mut bytes = Vec::new();
         file.take(BYTES_LIMIT + 1).read_to_end(&mut bytes).ok()?;
-        (bytes.len() as u64 <= BYTES_LIMIT).then(|| bytes.into())
+        (bytes.len() as u64 <= BYTES_LIMIT).then_some(bytes)
     }
 }
 

@@ -39,7 +39,7 @@ use self::news::{NEWS_LIMIT, News};
 pub(crate) use self::rollout::Steer;
 pub(crate) use self::state::listed::NodeWish;
 use self::state::{Served, State};
-use crate::artefacts::{Firmware, Images};
+use crate::artefacts::{ImageFile, Images};
 use crate::config::{Resolved, Settings};
 use crate::files::Files;
 use crate::store::Store;
@@ -55,7 +55,7 @@ const GOING_DOWN: &str = "the head is going down";
 #[derive(Clone, Debug)]
 pub(crate) struct BootFile {
     /// Its content.
-    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) bytes: Arc<Vec<u8>>,
     /// Whose boot it belongs to, and which phase its transfer is.
     pub(crate) node: Option<(Mac, Phase)>,
     /// Whether it carries a token that is not on disk yet.
@@ -64,7 +64,7 @@ pub(crate) struct BootFile {
 
 impl BootFile {
     /// A file that promises nothing.
-    pub(crate) fn plain(bytes: Arc<[u8]>, node: Option<(Mac, Phase)>) -> Self {
+    pub(crate) fn plain(bytes: Arc<Vec<u8>>, node: Option<(Mac, Phase)>) -> Self {
         Self { bytes, node, is_promise: false }
     }
 
@@ -176,18 +176,20 @@ impl Head {
             }
             let served = match asked {
                 Some(asked) => state.firmware_file(asked, client),
-                None => state.boot_file(&name, client).map(Served::Held),
+                None => state.boot_file(&name, client),
             };
             let wait = match &served {
-                Some(Served::Held(file)) => file.wait(),
+                Some(Served::Made(file)) => file.wait(),
                 _ => Wait::No,
             };
             ((served, state.pace(client)), wait)
         };
         let (served, pace) = self.put(look).await?;
         let file = match served {
-            Some(Served::Held(file)) => Some(file),
-            Some(Served::Firmware(firmware, name)) => read_firmware(firmware, name).await,
+            Some(Served::Made(file)) => Some(file),
+            Some(Served::OfImage(file, node)) => {
+                content(file).await.map(|bytes| BootFile::plain(bytes, node))
+            }
             None => self.own_file(path).await,
         };
         file.map(|file| (file, pace))
@@ -197,7 +199,7 @@ impl Head {
     async fn own_file(&self, path: String) -> Option<BootFile> {
         let files = self.files.clone()?;
         let bytes = tokio::task::spawn_blocking(move || files.read(&path)).await.ok().flatten()?;
-        Some(BootFile::plain(bytes, None))
+        Some(BootFile::plain(Arc::new(bytes), None))
     }
 
     /// The operator's own files.
@@ -310,11 +312,13 @@ impl Head {
     }
 }
 
-/// A file of the firmware, read beside the state's task: a disk may be slow, and DHCP must not wait for it.
-async fn read_firmware(firmware: Arc<Firmware>, name: String) -> Option<BootFile> {
-    let read = tokio::task::spawn_blocking(move || firmware.read(&name)).await.ok()?;
-    let read = read.inspect_err(|error| tracing::error!("reading the image's firmware: {error}"));
-    read.ok().flatten().map(|bytes| BootFile::plain(bytes, None))
+/// The content of a file, read beside the state's task: a disk may be slow, and DHCP must not wait for it.
+async fn content(file: Arc<ImageFile>) -> Option<Arc<Vec<u8>>> {
+    if let Some(content) = file.at_hand() {
+        return Some(content);
+    }
+    let read = tokio::task::spawn_blocking(move || file.read()).await.ok()?;
+    read.inspect_err(|error| tracing::error!("reading a file of the image: {error}")).ok()
 }
 
 /// Milliseconds since 1970.

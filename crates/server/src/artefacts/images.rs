@@ -11,8 +11,7 @@ use depot::Access;
 
 use super::{Image, Source};
 
-/// How many replaced images are kept: nodes that were told of one fetch it still. It takes as much memory as its kernel and
-/// initramfs.
+/// How many replaced images are kept: nodes that were told of one fetch it still. Their files stay open, and on the disk.
 const FORMER_LIMIT: usize = 2;
 /// What the image without a name is called where one is needed.
 pub(crate) const DEFAULT: &str = "default";
@@ -118,8 +117,8 @@ impl Images {
             recipe: image.recipe.clone(),
             kernel_version: image.kernel_version.clone(),
             system: image.system_sha256,
-            kernel_bytes: image.kernel.len() as u64,
-            initramfs_bytes: image.initramfs.len() as u64,
+            kernel_bytes: image.kernel.bytes() as u64,
+            initramfs_bytes: image.initramfs.bytes() as u64,
             system_bytes: image.system_bytes,
             has_firmware: !image.firmware.is_empty(),
             nodes: nodes(&image.id),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::artefacts::{DEFAULT, Source, Sources};
 
-/// The most images beside the default one: each holds its kernel and initramfs in memory.
+/// The most images beside the default one: each is read whole when the head starts.
 const LIMIT: usize = 16;
 
 /// How a store is asked for.

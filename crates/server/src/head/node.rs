@@ -125,7 +125,7 @@ pub(crate) struct FirmwareBoot {
 /// `cmdline.txt` with its token.
 #[derive(Clone, Debug)]
 pub(crate) struct CommandLine {
-    pub(crate) bytes: Arc<[u8]>,
+    pub(crate) bytes: Arc<Vec<u8>>,
     /// The keeper's turn that writes its token.
     pub(crate) turn: u64,
     /// The image that it names.

@@ -25,7 +25,7 @@ use cluster::{BootToken, Mac, NodeName, Phase};
 use netboot::dhcp::{self, Leases};
 use netboot::dns::Zone;
 
-pub(super) use self::firmware::Served;
+pub(super) use self::boot::Served;
 use self::index::Index;
 use super::access::Keys;
 use super::keeper::Turns;

@@ -13,11 +13,20 @@ use sha2::{Digest as _, Sha256};
 
 use super::State;
 use super::bearer::hash;
-use crate::artefacts::Image;
+use crate::artefacts::{Image, ImageFile};
 use crate::head::BootFile;
 use crate::head::news::Topic;
 use crate::head::node::{Node, Reserve};
 use crate::store::Write;
+
+/// What a client gets by TFTP.
+#[derive(Debug)]
+pub(in crate::head) enum Served {
+    /// Made for it.
+    Made(BootFile),
+    /// A file of an image, which the state's task does not read; whose boot it belongs to, and which phase its transfer is.
+    OfImage(Arc<ImageFile>, Option<(Mac, Phase)>),
+}
 
 impl State {
     /// A boot begins, if this is not one that goes on; a machine never seen is enrolled.
@@ -38,29 +47,29 @@ impl State {
         }
     }
 
-    pub(in crate::head) fn boot_file(&mut self, path: &str, client: Ipv4Addr) -> Option<BootFile> {
+    pub(in crate::head) fn boot_file(&mut self, path: &str, client: Ipv4Addr) -> Option<Served> {
         let holder = self.dhcp.leases.holder(client, self.now_ms).map(|lease| lease.mac);
         match pxelinux::wanted(path)? {
-            Wanted::Plan(mac) if holder == Some(mac) => self.plan(mac, client),
+            Wanted::Plan(mac) if holder == Some(mac) => self.plan(mac, client).map(Served::Made),
             Wanted::Plan(_) => None,
             Wanted::Kernel(digits) => self.kernel(&digits, holder),
             Wanted::Initramfs(digits) => self.initramfs(&digits, holder),
             Wanted::OneFile(digits) => {
                 let file = self.images.by_digits(&digits)?.one_file.clone()?;
-                Some(BootFile::plain(file, holder.map(|mac| (mac, Phase::Kernel))))
+                Some(Served::OfImage(file, holder.map(|mac| (mac, Phase::Kernel))))
             }
         }
     }
 
     /// The kernel of the image whose id begins with these digits.
-    pub(super) fn kernel(&self, digits: &str, holder: Option<Mac>) -> Option<BootFile> {
+    pub(super) fn kernel(&self, digits: &str, holder: Option<Mac>) -> Option<Served> {
         let image = self.images.by_digits(digits)?;
-        Some(BootFile::plain(image.kernel.clone(), holder.map(|mac| (mac, Phase::Kernel))))
+        Some(Served::OfImage(image.kernel.clone(), holder.map(|mac| (mac, Phase::Kernel))))
     }
 
-    pub(super) fn initramfs(&self, digits: &str, holder: Option<Mac>) -> Option<BootFile> {
+    pub(super) fn initramfs(&self, digits: &str, holder: Option<Mac>) -> Option<Served> {
         let image = self.images.by_digits(digits)?;
-        Some(BootFile::plain(image.initramfs.clone(), holder.map(|mac| (mac, Phase::Initramfs))))
+        Some(Served::OfImage(image.initramfs.clone(), holder.map(|mac| (mac, Phase::Initramfs))))
     }
 
     /// The image that a node gets when it boots next.
@@ -84,7 +93,7 @@ impl State {
         self.note_plan(mac);
         self.remember(mac);
         let is_promise = !self.turns.is_written(turn);
-        Some(BootFile { bytes: Arc::from(text.into_bytes()), node: None, is_promise })
+        Some(BootFile { bytes: Arc::new(text.into_bytes()), node: None, is_promise })
     }
 
     /// Makes the token of the boot that a boot loader begins by asking for its address. The token goes to the disk with

@@ -24,21 +24,12 @@ use cluster::{Mac, Phase};
 use netboot::firmware::{self, Asked, File, Prefix};
 use netboot::pxelinux;
 
-use super::State;
 use super::bearer::hash;
-use crate::artefacts::{Firmware, Image};
+use super::{Served, State};
+use crate::artefacts::Image;
 use crate::head::BootFile;
 use crate::head::node::{CommandLine, Reserve};
 use crate::store::Write;
-
-/// What a board's firmware gets.
-#[derive(Debug)]
-pub(in crate::head) enum Served {
-    /// This.
-    Held(BootFile),
-    /// The file of that name, of an image's firmware.
-    Firmware(Arc<Firmware>, String),
-}
 
 impl State {
     pub(in crate::head) fn firmware_file(&mut self, asked: Asked, client: Ipv4Addr) -> Option<Served> {
@@ -53,10 +44,10 @@ impl State {
         }
         let file = match asked.file {
             File::Firmware(name) => {
-                return image.firmware.has(&name).then(|| Served::Firmware(image.firmware.clone(), name));
+                return image.firmware.get(&name).map(|file| Served::OfImage(file.clone(), None));
             }
-            File::Configuration => self.configuration(mac, &image)?,
-            File::CommandLine => self.command_line(mac, client, &image)?,
+            File::Configuration => Served::Made(self.configuration(mac, &image)?),
+            File::CommandLine => Served::Made(self.command_line(mac, client, &image)?),
             File::Kernel(digits) => {
                 let kernel = self.kernel(&digits, Some(mac))?;
                 self.begin_firmware_boot(mac, client);
@@ -68,14 +59,14 @@ impl State {
                 initramfs
             }
         };
-        Some(Served::Held(file))
+        Some(file)
     }
 
     fn configuration(&mut self, mac: Mac, image: &Image) -> Option<BootFile> {
         let (kernel, initramfs) = (pxelinux::kernel_path(&image.id), pxelinux::initramfs_path(&image.id));
         let text = firmware::configuration(&kernel, &initramfs);
         let text = self.written(mac, text)?;
-        Some(BootFile::plain(Arc::from(text.into_bytes()), None))
+        Some(BootFile::plain(Arc::new(text.into_bytes()), None))
     }
 
     /// `cmdline.txt` of the boot that is under way, with the token that is offered.
@@ -88,7 +79,7 @@ impl State {
         let Reserve { token, turn, .. } = self.give_reserve(mac)?;
         let plan = self.boot_plan(mac, client, &token, image)?;
         let text = self.written(mac, firmware::command_line(&plan))?;
-        let bytes: Arc<[u8]> = Arc::from(text.into_bytes());
+        let bytes = Arc::new(text.into_bytes());
         let node = self.nodes.get_mut(&mac)?;
         // The text itself is kept for whoever asks again.
         node.reserve = None;

@@ -64,7 +64,8 @@ pub(in crate::head) fn boot(state: &mut State, mac: Mac, address: Ipv4Addr) -> B
 
 /// The token of the boot configuration, and whether it has to wait for the disk.
 fn plan(state: &mut State, mac: Mac, address: Ipv4Addr) -> (BootToken, bool) {
-    let file = state.boot_file(&format!("pxelinux.cfg/01-{}", mac.dashed()), address).expect("a plan");
+    let served = state.boot_file(&format!("pxelinux.cfg/01-{}", mac.dashed()), address);
+    let Some(Served::Made(file)) = served else { panic!("no plan: {served:?}") };
     let text = String::from_utf8(file.bytes.to_vec()).expect("text");
     let append = text.lines().find_map(|line| line.trim().strip_prefix("append ")).expect("a command line");
     (NodePlan::parse(append).expect("a plan").token, file.is_promise)

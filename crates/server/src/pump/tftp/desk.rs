@@ -40,7 +40,7 @@ pub(super) struct Desk {
 struct Running {
     request: Request,
     transfer: Transfer,
-    bytes: Arc<[u8]>,
+    bytes: Arc<Vec<u8>>,
     node: Option<(Mac, Phase)>,
     /// Its place in the line of all large files.
     place: Option<Place>,
@@ -121,7 +121,7 @@ impl Desk {
             Mode::Netascii if bytes.len() > TEXT_LIMIT => {
                 return Some(error_packet(Code::NotDefined, "too long for netascii: ask for octet"));
             }
-            Mode::Netascii => to_netascii(&bytes).into(),
+            Mode::Netascii => Arc::new(to_netascii(&bytes)),
         };
         if self.memory() + own_bytes(&bytes) > BYTES_LIMIT {
             tracing::warn!("{client} has to wait for {}: transfers hold {BYTES_LIMIT} bytes", request.path);
@@ -247,7 +247,7 @@ impl Running {
 }
 
 /// What a transfer alone holds, in bytes: the image's files are there anyway.
-fn own_bytes(bytes: &Arc<[u8]>) -> usize {
+fn own_bytes(bytes: &Arc<Vec<u8>>) -> usize {
     if Arc::strong_count(bytes) > 1 { 0 } else { bytes.len() }
 }
 
@@ -268,7 +268,7 @@ mod tests {
     /// A desk where each client began to fetch a file of so many bytes a millisecond after the one before, from 0 on.
     fn desk(bytes: usize) -> Desk {
         let mut desk = Desk::new(Box::new(|_, _, _| ()));
-        let bytes: Arc<[u8]> = vec![0; bytes].into();
+        let bytes = Arc::new(vec![0; bytes]);
         for number in 0..CLIENTS {
             let request = Request::parse(b"\0\x01kernel\0octet\0").expect("a request");
             let (now_ms, mut outbox) = (number.into(), Outbox::new());

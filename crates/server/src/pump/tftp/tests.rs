@@ -22,8 +22,8 @@ fn pump(bytes: usize) -> (SocketAddr, Arc<Mutex<Vec<Step>>>) {
     (address, told)
 }
 
-fn content(bytes: usize) -> Arc<[u8]> {
-    (0..bytes).map(|index| (index / 7) as u8).collect()
+fn content(bytes: usize) -> Arc<Vec<u8>> {
+    Arc::new((0..bytes).map(|index| (index / 7) as u8).collect())
 }
 
 async fn client() -> UdpSocket {

@@ -5,7 +5,7 @@ use cluster::phase::Event;
 use cluster::plan::NodePlan;
 
 use super::*;
-use crate::artefacts::{Images, firmware as firmware_of};
+use crate::artefacts::{ImageFile, Images};
 use crate::head::state::tests::{ADDRESS, MAC, OTHER, boot, images, report, state};
 
 const SERIAL: &str = "d9780558";
@@ -14,13 +14,14 @@ const INITRAMFS: &str = "d9780558/image/0707070707070707/initramfs";
 
 fn with_firmware() -> State {
     let mut state = state();
-    let firmware = Arc::new(firmware_of(&[
+    let files = [
         ("start4.elf", b"start".as_slice()),
         ("fixup4.dat", b"fixup"),
         ("bcm2711-rpi-4-b.dtb", b"tree"),
         ("bcm2837-rpi-3-b.dtb", b"tree of a Pi 3"),
         ("bootcode.bin", b"code"),
-    ]));
+    ];
+    let firmware = files.map(|(name, content)| (name.to_owned(), Arc::new(ImageFile::of(content)))).into();
     state.images = Images::only(Image { firmware, ..Image::numbered(7) });
     boot(&mut state, MAC, ADDRESS);
     state
@@ -28,8 +29,8 @@ fn with_firmware() -> State {
 
 fn get(state: &mut State, path: &str, client: Ipv4Addr) -> Option<Vec<u8>> {
     match state.firmware_file(firmware::asked(path)?, client)? {
-        Served::Held(file) => Some(file.bytes.to_vec()),
-        Served::Firmware(firmware, name) => Some(firmware.read(&name).expect("readable")?.to_vec()),
+        Served::Made(file) => Some(file.bytes.to_vec()),
+        Served::OfImage(file, _) => Some(file.read().expect("readable").to_vec()),
     }
 }
 
