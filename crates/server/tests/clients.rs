@@ -1,5 +1,5 @@
 //! Foreign clients, each from its own Debian package, against the head: real addresses, and real files that are
-//! compared byte by byte. What they send is in docs/clients.md; real U-Boot is in the lab's tests.
+//! compared byte by byte. What they send is in docs/clients.md; U-Boot's whole boot is in the lab's tests.
 
 #[path = "clients/attack.rs"]
 mod attack;

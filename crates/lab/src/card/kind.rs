@@ -23,13 +23,15 @@ const SECTORS: u32 = 131_072;
 /// What U-Boot does when it is powered on. It asks for an address itself, because `dhcp` would
 /// otherwise fetch the offered file at once, and makes room for a compressed kernel, which the
 /// `qemu_arm64` board does not. After a failure it starts over, as a Pi does when it is power-cycled.
+/// Real cards have windows of 16: two of those, as the head sends them to who falls silent, would fill the 32 buffers of
+/// U-Boot's virtio-net (see `TAP_QUEUE`).
 const BOOT_COMMANDS: &str = "\
 setenv autoload no
 setenv kernel_comp_addr_r 0x58000000
 setenv kernel_comp_size 0x4000000
 setenv tftptimeout 1000
 setenv tftpblocksize 1468
-setenv tftpwindowsize 16
+setenv tftpwindowsize 8
 dhcp
 pxe get && pxe boot
 sleep 1

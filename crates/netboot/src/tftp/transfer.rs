@@ -25,7 +25,7 @@ pub enum Send {
     Nothing,
     /// The answer to the options, as it is.
     Oack(Vec<u8>),
-    /// These blocks in one go, at most [`WINDOWSIZE_LIMIT`]; see [`Transfer::write_block`].
+    /// These blocks in one go, at most two windows of [`WINDOWSIZE_LIMIT`]; see [`Transfer::write_block`].
     Blocks(Range<u64>),
 }
 
@@ -60,9 +60,11 @@ pub struct Transfer {
     oack: Option<Vec<u8>>,
     /// The last block that the client acknowledged, and all before it; 0 before the first.
     acked: u64,
-    /// The last block that was sent since the window began.
+    /// The last block of the window after `acked`.
+    window_end: u64,
+    /// The last block that was sent: the window's, or beyond it.
     sent: u64,
-    /// Whether the window after `acked` was repeated because of a duplicate ACK.
+    /// Whether something of the window after `acked` was sent before, or again because of a duplicate ACK.
     repeated: bool,
     /// Whether a duplicate ACK would say that the first block after `acked` got lost. It may as well come of blocks that the
     /// client has twice: it says once, of whatever it did not expect, for what it waits (U-Boot, net/tftp.c, `tftp_last_nack`).
@@ -74,6 +76,9 @@ pub struct Transfer {
     retries: u32,
     /// And how often in between, because this client answers sooner than that.
     hurried: u32,
+    /// The same since an answer was last measured: a client that has become slow is hurried less with each window, until one
+    /// is measured again (RFC 6298 section 5).
+    backoff: u32,
     round_trip: RoundTrip,
     /// When something was last sent.
     sent_ms: u64,
@@ -94,12 +99,14 @@ impl Transfer {
             blksize: usize::from(blksize),
             windowsize: u64::from(windowsize),
             acked: 0,
+            window_end: 0,
             sent: 0,
             repeated: false,
             complains: false,
             heard: false,
             retries: 0,
             hurried: 0,
+            backoff: 0,
             round_trip: RoundTrip::default(),
             sent_ms: 0,
             retry_at_ms: 0,
@@ -139,12 +146,7 @@ impl Transfer {
             return Send::Nothing;
         }
         if now_ms < self.retry_at_ms {
-            self.hurried += 1;
-            return if self.hurried == 1 && self.complains {
-                self.probe(now_ms)
-            } else {
-                self.window(now_ms)
-            };
+            return self.hurry(now_ms);
         }
         if self.pace.patience_ms(self.retries + 1).is_none() {
             self.outcome = Some(if self.is_all_sent() { Outcome::Unconfirmed } else { Outcome::TimedOut });
@@ -161,12 +163,12 @@ impl Transfer {
     }
 
     /// How long the client's answer to a window is awaited, by how long its answers have taken, before something of it is
-    /// sent again; twice as long each time. With windows the loss of the last block, of an ACK, or of the first block that is
-    /// sent again makes both ends wait for a timer, and on a bad wire that is every other window.
+    /// sent again; twice as long each second time. With windows the loss of the last block, of an ACK, or of the first block
+    /// that is sent again makes both ends wait for a timer, and on a bad wire that is every other window.
     fn hurry_ms(&self) -> Option<u64> {
         let has_windows = self.windowsize > 1 && self.oack.is_none() && self.pace != Pace::OnRequest;
-        let timeout_ms = self.round_trip.timeout_ms().filter(|_| has_windows)?;
-        timeout_ms.checked_shl(self.hurried)
+        let timeout_ms = has_windows.then(|| self.round_trip.timeout_ms())?;
+        timeout_ms.checked_shl(self.backoff / 2)
     }
 
     /// Bytes that the client has acknowledged, and bytes in all.
@@ -196,7 +198,7 @@ impl Transfer {
 
     /// Whether everything was sent, to a client that answered: most likely it has it all.
     pub fn is_all_sent(&self) -> bool {
-        self.heard && self.sent == self.last_block()
+        self.heard && self.window_end == self.last_block()
     }
 
     fn acknowledge(&mut self, number: u16, now_ms: u64) -> Send {
@@ -213,9 +215,12 @@ impl Transfer {
         }
         self.acked += ahead;
         self.heard = true;
+        // What follows the window is under way already.
+        let has_next = self.acked == self.window_end && self.sent > self.window_end;
         let was_sent_once = !self.repeated && self.retries == 0 && self.hurried == 0;
         if was_sent_once {
             self.round_trip.measured(now_ms.saturating_sub(self.sent_ms));
+            self.backoff = 0;
         }
         // Half a window is a complaint already, and there is no second one.
         self.complains = was_sent_once && self.acked == self.sent;
@@ -223,6 +228,12 @@ impl Transfer {
         (self.retries, self.hurried) = (0, 0);
         if self.acked == self.last_block() {
             self.outcome = Some(Outcome::Complete);
+            return Send::Nothing;
+        }
+        if has_next {
+            self.window_end = self.end_of_window_after(self.acked).min(self.sent);
+            self.repeated = true;
+            self.await_answer(now_ms);
             return Send::Nothing;
         }
         self.send(now_ms)
@@ -255,24 +266,43 @@ impl Transfer {
 
     /// The OACK, or the window after what is acknowledged.
     fn send(&mut self, now_ms: u64) -> Send {
-        self.retry_at_ms = now_ms.saturating_add(self.pace.patience_ms(self.retries).unwrap_or(0));
-        self.window(now_ms)
-    }
-
-    fn window(&mut self, now_ms: u64) -> Send {
-        self.sent_ms = now_ms;
+        self.await_answer(now_ms);
         if let Some(oack) = &self.oack {
             return Send::Oack(oack.clone());
         }
-        self.sent = (self.acked + self.windowsize).min(self.last_block());
-        Send::Blocks(self.acked + 1..self.sent + 1)
+        self.window_end = self.end_of_window_after(self.acked);
+        self.sent = self.sent.max(self.window_end);
+        Send::Blocks(self.acked + 1..self.window_end + 1)
     }
 
-    /// The last block of the window: one packet that makes the client say what it has, whichever it missed (as RFC 8985
-    /// section 7 does for TCP). One that is only slow need not take a whole window twice.
-    fn probe(&mut self, now_ms: u64) -> Send {
+    fn await_answer(&mut self, now_ms: u64) {
         self.sent_ms = now_ms;
-        Send::Blocks(self.sent..self.sent + 1)
+        self.retry_at_ms = now_ms.saturating_add(self.pace.patience_ms(self.retries).unwrap_or(0));
+    }
+
+    /// Something of the window again, and of what follows it. The client misses blocks, or what it said got lost: U-Boot says
+    /// each but once, and since 2023.04 nothing of blocks that it has (net/tftp.c, `tftp_last_nack`), until its own timer
+    /// rings, which may ring ten times in a file.
+    fn hurry(&mut self, now_ms: u64) -> Send {
+        self.sent_ms = now_ms;
+        self.hurried += 1;
+        self.backoff += 1;
+        if self.hurried == 1 && self.complains {
+            // The window's last block: one packet that makes a client which misses any say so (as RFC 8985 section 7 does for
+            // TCP). One that is only slow need not take a whole window twice.
+            return Send::Blocks(self.window_end..self.window_end + 1);
+        }
+        // A client that has the window waits for the one after it; one that has this too, for what was never sent.
+        let again = self.acked + 1..self.end_of_window_after(self.window_end) + 1;
+        let further = self.sent + 1..self.end_of_window_after(self.sent) + 1;
+        let is_further = self.hurried > 1 && self.hurried % 2 == 1 && !further.is_empty();
+        let blocks = if is_further { further } else { again };
+        self.sent = self.sent.max(blocks.end - 1);
+        Send::Blocks(blocks)
+    }
+
+    fn end_of_window_after(&self, block: u64) -> u64 {
+        (block + self.windowsize).min(self.last_block())
     }
 
     /// The block that ends the file: the first that is shorter than the block size, if need be empty.

@@ -3,7 +3,8 @@
 use std::thread;
 
 use crate::dhcp;
-use crate::room::{INITRAMFS, Room, Started, is_outside};
+use crate::machine::{Kind, Machine};
+use crate::room::{Furniture, INITRAMFS, KERNEL, Room, Started, is_outside};
 use crate::tftp::{self, CLIENTS, Client};
 
 /// As many fetch at a time as the head grants to one address.
@@ -39,6 +40,31 @@ fn every_file_arrives_though_packets_get_lost() {
 fn fetch(client: Client, room: &Room) -> (Option<Vec<u8>>, String) {
     let mut tries = (0..TRIES_LIMIT).map(|_| client.fetch(room, &INITRAMFS.path()));
     tries.find(|(_, said)| !said.contains("unexpected OACK")).expect("one of ten ACKs arrives")
+}
+
+/// U-Boot's timer may ring ten times in a file before it starts over.
+#[test]
+fn u_boot_gets_its_kernel_in_one_go_though_packets_get_lost() {
+    if is_outside("loss::u_boot_gets_its_kernel_in_one_go_though_packets_get_lost") {
+        return;
+    }
+    let room = Room::furnish(&Furniture { nodes: &[("board", 21)], ..Furniture::default() });
+    let mut machine = Machine::power_on(&room, Kind::UBoot, "b8:27:eb:00:00:15", &[]);
+    room.lose_packets();
+    machine.wait_says("Hit any key");
+    machine.say("");
+    machine.wait_says("=> ");
+    // As our boot script has it.
+    for variable in ["autoload no", "tftptimeout 1000", "tftpblocksize 1468", "tftpwindowsize 16"] {
+        machine.say(&format!("setenv {variable}"));
+    }
+    machine.say("dhcp");
+    machine.wait_says("DHCP client bound");
+    machine.say(&format!("tftpboot 0x41000000 {}", KERNEL.path()));
+    let said = machine.wait_says("Bytes transferred = ");
+    assert!(!said.contains("Retry count exceeded"), "{said}");
+    assert!(machine.remembers(&KERNEL.content()), "the kernel is not what the head has: {said}");
+    assert!(has_lost(&room), "{:?}", room.lost_packets());
 }
 
 #[test]

@@ -20,6 +20,7 @@ const SEARCH_BYTES: usize = 16 << 20;
 const IPXE: &str = "/usr/lib/ipxe/qemu/efi-e1000.rom";
 const UEFI_X64: &str = "/usr/share/ovmf/OVMF.fd";
 const UEFI_ARM64: &str = "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd";
+const U_BOOT: &str = "/usr/lib/u-boot/qemu_arm64/u-boot.bin";
 
 /// A kind of machine.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +31,8 @@ pub(crate) enum Kind {
     UefiX64,
     /// UEFI on arm64.
     UefiArm64,
+    /// U-Boot on arm64.
+    UBoot,
 }
 
 /// A machine that runs until it is dropped.
@@ -89,6 +92,11 @@ impl Machine {
         }
     }
 
+    /// Types a line at the console.
+    pub(crate) fn say(&mut self, line: &str) {
+        self.console.write_all(format!("{line}\n").as_bytes()).expect("a socket");
+    }
+
     /// Whether these bytes are in the machine's memory, one after another.
     pub(crate) fn remembers(&self, bytes: &[u8]) -> bool {
         let size = MEMORY_MIB << 20;
@@ -133,6 +141,9 @@ impl Kind {
             Self::UefiArm64 => {
                 ("qemu-system-aarch64", &["-machine", "virt", "-cpu", "cortex-a57", "-bios", UEFI_ARM64])
             }
+            Self::UBoot => {
+                ("qemu-system-aarch64", &["-machine", "virt", "-cpu", "cortex-a57", "-bios", U_BOOT])
+            }
         };
         let mut command = Command::new(program);
         command.args(arguments);
@@ -145,6 +156,7 @@ impl Kind {
             Self::Pc => (IPXE, "ipxe-qemu"),
             Self::UefiX64 => (UEFI_X64, "ovmf"),
             Self::UefiArm64 => (UEFI_ARM64, "qemu-efi-aarch64"),
+            Self::UBoot => (U_BOOT, "u-boot-qemu"),
         };
         assert!(
             Path::new(file).exists(),
@@ -156,6 +168,8 @@ impl Kind {
     fn card(self) -> String {
         match self {
             Self::Pc => format!("e1000,romfile={IPXE}"),
+            // Debian 12's reads a wrong address from virtio's.
+            Self::UBoot => "e1000,romfile=".to_owned(),
             Self::UefiX64 | Self::UefiArm64 => "virtio-net-pci,romfile=".to_owned(),
         }
     }

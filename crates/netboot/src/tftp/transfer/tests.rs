@@ -12,15 +12,22 @@ use crate::tftp::Mode;
 const CLIENT_PATIENCE_MS: u64 = 5_000;
 
 /// A client as RFC 1350 and 7440 describe it, with U-Boot's habits (net/tftp.c): it acknowledges once for each block that it waits
-/// for, whatever came instead, and never before the first.
+/// for, whatever came instead (since 2023.04: only what comes after it), and never before the first. Its timer counts from
+/// the last block that it could use.
 struct Client {
     blksize: usize,
     windowsize: u64,
     received: Vec<u8>,
     /// The last block that arrived in order.
     last: u64,
-    /// The last block that was acknowledged.
-    acked: u64,
+    /// The block that it acknowledges next.
+    next_ack: u64,
+    /// Whether it says nothing of a block that it has.
+    is_quiet: bool,
+    /// How long it waits for a block before it repeats its last acknowledgement.
+    patience_ms: u64,
+    /// How often it did.
+    timeouts: u32,
     /// Whether it complained since the last block in order.
     complained: bool,
     done: bool,
@@ -45,7 +52,10 @@ impl Client {
             windowsize,
             received: Vec::new(),
             last: 0,
-            acked: 0,
+            next_ack: windowsize,
+            is_quiet: false,
+            patience_ms: CLIENT_PATIENCE_MS,
+            timeouts: 0,
             complained: true,
             done: false,
             blocks_seen: 0,
@@ -81,26 +91,30 @@ impl Client {
         }
         if number == self.last as u16 && self.pace == Pace::Quick {
             // lwIP acknowledges a block again that comes again (tftp.c, `tftp_recv`).
-            return Some(self.acknowledge());
+            return Some(ack(self.last));
         }
         if number != (self.last + 1) as u16 {
+            let is_behind = number.wrapping_sub(self.last as u16 + 1) > u16::MAX / 2;
+            if self.is_quiet && is_behind {
+                return None;
+            }
             if self.complained || self.pace == Pace::OnRequest {
                 return None;
             }
             self.complained = true;
-            return Some(self.acknowledge());
+            self.next_ack = self.last + self.windowsize;
+            return Some(ack(self.last));
         }
         self.received.extend(data);
         self.last += 1;
         self.asked_again = false;
         self.complained = false;
         self.done = data.len() < self.blksize;
-        (self.done || self.last - self.acked >= self.windowsize).then(|| self.acknowledge())
-    }
-
-    fn acknowledge(&mut self) -> Vec<u8> {
-        self.acked = self.last;
-        ack(self.last)
+        let is_asked = self.last == self.next_ack;
+        if is_asked {
+            self.next_ack += self.windowsize;
+        }
+        (self.done || is_asked).then(|| ack(self.last))
     }
 }
 
@@ -224,7 +238,8 @@ fn timed(client: &mut Client, bytes: Arc<[u8]>, fates: Vec<Fate>) -> (Outcome, u
     let (mut now_ms, mut took_ms) = (BEGIN_MS, 0);
     let (mut transfer, first) = Server::paced(&client.request(), bytes, client.pace, now_ms);
     first.into_iter().for_each(|packet| wire.send(now_ms, false, packet));
-    let mut repeat_at_ms = now_ms + CLIENT_PATIENCE_MS;
+    let mut repeat_at_ms = now_ms + client.patience_ms;
+    let mut last = 0;
     loop {
         if let Some(outcome) = transfer.transfer.outcome() {
             client.doubled = wire.doubled;
@@ -240,17 +255,20 @@ fn timed(client: &mut Client, bytes: Arc<[u8]>, fates: Vec<Fate>) -> (Outcome, u
                 let answers = transfer.handle(&packet, now_ms);
                 answers.into_iter().for_each(|packet| wire.send(now_ms, false, packet));
             } else if let Some(answer) = client.handle(&packet) {
-                repeat_at_ms = now_ms + CLIENT_PATIENCE_MS;
                 wire.send(now_ms, true, answer);
+            }
+            if client.last > last {
+                (last, repeat_at_ms) = (client.last, now_ms + client.patience_ms);
             }
         }
         transfer.poll(now_ms).into_iter().for_each(|packet| wire.send(now_ms, false, packet));
         if now_ms >= repeat_at_ms {
-            repeat_at_ms = now_ms + CLIENT_PATIENCE_MS;
+            repeat_at_ms = now_ms + client.patience_ms;
             // lwIP never does: it ends the transfer instead, and here it is to need no such thing.
             if !client.done && client.last > 0 && client.pace != Pace::Quick {
                 client.asked_again = true;
-                wire.send(now_ms, true, client.acknowledge());
+                client.timeouts += 1;
+                wire.send(now_ms, true, ack(client.last));
             }
         }
     }

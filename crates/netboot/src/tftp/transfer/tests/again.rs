@@ -4,10 +4,13 @@ use super::*;
 
 /// These packets meet that fate, and no others anything; how many blocks the client was sent too many.
 fn sent_too_many(packets: Range<usize>, fate: Fate) -> usize {
+    sent_too_many_to(Client::new(512, 16), packets, fate)
+}
+
+fn sent_too_many_to(mut client: Client, packets: Range<usize>, fate: Fate) -> usize {
     let mut fates = vec![CLEAN; 10_000];
     fates[packets].fill(fate);
     let bytes = file(16 * 100 * 512);
-    let mut client = Client::new(512, 16);
     assert_eq!(play(&mut client, bytes.clone(), fates), Outcome::Complete);
     assert_eq!(client.received, &bytes[..]);
     client.blocks_seen - (16 * 100 + 1)
@@ -24,8 +27,49 @@ fn what_was_late_or_lost_does_not_double_the_rest() {
     assert_eq!(sent_too_many(ACK..ACK + 1, Fate::Lost), 1);
     assert_eq!(sent_too_many(ACK..ACK + 1, Fate::Doubled { after_ms: 1, again_ms: 2 }), 16, "a complaint");
     assert_eq!(sent_too_many(BLOCKS, Fate::Lost), 1, "the probe");
+    let quiet = Client { is_quiet: true, ..Client::new(512, 16) };
+    assert_eq!(sent_too_many_to(quiet, ACK..ACK + 1, Fate::Lost), 1 + 16, "the window again, with the next");
     // The last, the first, one within: what came after it is there twice.
     assert_eq!(sent_too_many(ACK - 1..ACK, Fate::Lost), 0);
     assert_eq!(sent_too_many(ACK - 16..ACK - 15, Fate::Lost), 15);
     assert_eq!(sent_too_many(ACK - 8..ACK - 7, Fate::Lost), 7);
+}
+
+/// As from a boot loader that writes each window somewhere slow.
+#[test]
+fn a_slow_client_is_hurried_for_its_first_windows_only() {
+    let request = Request { windowsize: Some(4), ..plain("kernel") };
+    let (mut server, _) = Server::new(&request, file(50_000), 0);
+    let mut now_ms = 1;
+    server.handle(&ack(0), now_ms);
+    let hurried = (1..=5).map(|window| {
+        let until_ms = now_ms + 600;
+        let mut count = 0;
+        while let Some(at_ms) = server.transfer.poll_at().filter(|at_ms| *at_ms < until_ms) {
+            count += server.poll(at_ms).len();
+        }
+        now_ms = until_ms;
+        server.handle(&ack(4 * window), now_ms);
+        count
+    });
+    // The probe, then the window with the one after it; those two at once.
+    assert_eq!(hurried.collect::<Vec<_>>(), [1 + 8, 8, 8, 0, 0]);
+}
+
+#[test]
+fn what_follows_a_silent_window_is_sent_and_its_late_acknowledgement_sends_nothing_twice() {
+    let request = Request { windowsize: Some(4), ..plain("kernel") };
+    let (mut server, _) = Server::new(&request, file(50_000), 0);
+    server.handle(&ack(0), 1);
+    assert_eq!(server.transfer.handle(&ack(4), 1), Send::Blocks(5..9));
+    let mut silent = || {
+        let at_ms = server.transfer.poll_at().expect("it runs");
+        (at_ms, server.transfer.poll(at_ms))
+    };
+    let expected = [(51, 8..9), (101, 5..13), (201, 13..17), (301, 5..13), (501, 17..21)];
+    for (at_ms, blocks) in expected {
+        assert_eq!(silent(), (at_ms, Send::Blocks(blocks)));
+    }
+    assert_eq!(server.transfer.handle(&ack(8), 502), Send::Nothing, "13 to 20 are under way");
+    assert_eq!(server.transfer.handle(&ack(20), 503), Send::Blocks(21..25));
 }

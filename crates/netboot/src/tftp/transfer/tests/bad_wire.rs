@@ -64,27 +64,29 @@ proptest! {
         let (mut transfer, _) = Server::new(&request, file(3_000), 0);
         for (now_ms, (opcode, rest)) in packets.into_iter().enumerate() {
             let sent = transfer.handle(&[&[0, opcode], &rest[..]].concat(), now_ms as u64);
-            prop_assert!(sent.len() <= 3);
+            prop_assert!(sent.len() <= 2 * 3);
         }
     }
 }
 
-/// The kernel over a wire that loses each tenth packet, as U-Boot fetches it: seconds, not minutes.
+/// A Debian kernel over a wire that loses a tenth: seconds, not minutes, and U-Boot's timer, which may ring ten times in a
+/// file, rings seldom.
 #[test]
-fn a_lossy_wire_makes_a_file_with_windows_slow_but_not_by_whole_seconds() {
-    let bytes = file(1_000_000);
-    // Of a thousand packets a hundred are lost, at no regular distance.
-    let fates: Vec<_> =
-        (0..1_000_u64)
-            .map(|number| {
-                if number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32 & 0xff < 26 { Fate::Lost } else { CLEAN }
-            })
-            .collect();
-    let mut client = Client::new(1_468, 16);
-    let (outcome, took_ms) = timed(&mut client, bytes.clone(), fates);
-    assert!(matches!(outcome, Outcome::Complete | Outcome::Unconfirmed), "{outcome:?}");
-    assert_eq!(client.received, &bytes[..]);
-    assert!(took_ms < 8_000, "{took_ms} ms for 1 MB");
+fn u_boot_gets_its_kernel_over_a_lossy_wire() {
+    let bytes = file(13_536_181);
+    for (windowsize, limit_ms) in [(4, 90_000), (8, 60_000), (16, 30_000), (64, 20_000)] {
+        for (seed, is_quiet) in [(1, false), (1, true), (2, true), (3, true)] {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let fates = (0..99_991).map(|_| if random.u8(..) < 26 { Fate::Lost } else { CLEAN }).collect();
+            let mut client = Client { is_quiet, patience_ms: 1_000, ..Client::new(1_468, windowsize) };
+            let (outcome, took_ms) = timed(&mut client, bytes.clone(), fates);
+            let timeouts = client.timeouts;
+            let said = format!("windows of {windowsize}, seed {seed}: {took_ms} ms, {timeouts} timeouts");
+            assert!(matches!(outcome, Outcome::Complete | Outcome::Unconfirmed), "{outcome:?} {said}");
+            assert!(client.received == bytes[..], "{said}");
+            assert!(took_ms < limit_ms && timeouts <= 5, "{said}");
+        }
+    }
 }
 
 #[test]
