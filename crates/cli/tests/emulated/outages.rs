@@ -25,8 +25,7 @@ const PARTED: Duration = Duration::from_secs(20);
 const NEVER_RETURNS_LIMIT: Duration = Duration::from_secs(12 * 60);
 
 /// A page made of a config and a secret.
-const COMPOSE: &str = "version: \"3.8\"
-services:
+const COMPOSE: &str = "services:
   web:
     image: fledermaus/hello:1
     command:
