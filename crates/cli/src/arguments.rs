@@ -16,7 +16,7 @@ pub(crate) use access::{Account, Token};
 pub(crate) use card::{Card, CardWrite};
 pub(crate) use image::{Backend, Image, ImageChoice, ImportExtras, Kitchen};
 pub(crate) use laboratory::{HeadMachine, Lab, LabLoad, LabName, LabNodes, LabStorm, LabTorture, LabUp};
-pub(crate) use node::{Apply, Export, Node, UserData};
+pub(crate) use node::{Apply, Export, Node, Subject, UserData};
 pub(crate) use swarm::{Rollout, Stack, Swarm};
 
 /// Blank Raspberry Pis in, a Docker Swarm out.

@@ -1,14 +1,14 @@
-//! `fledermaus user-data …`: what a node runs when it comes up.
+//! `fledermaus user-data …`: what a node runs when it comes up, and the templates that nodes share.
 
 use std::io::{Read, Write};
 use std::path::Path;
 
 use anyhow::Context;
-use cluster::NodeName;
-use cluster::view::UserDataVersion;
-use server::client::Client;
+use cluster::view::{TemplateView, UserDataVersion};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use server::client::{Client, ClientError};
 
-use crate::arguments::UserData;
+use crate::arguments::{Subject, UserData};
 use crate::editor;
 use crate::exit::BadInput;
 use crate::surroundings::Surroundings;
@@ -28,6 +28,7 @@ pub(crate) fn run(
     json: bool,
 ) -> anyhow::Result<()> {
     match command {
+        UserData::List => list(head, json),
         UserData::Edit { node } => edit(head, node, &surroundings.editor),
         UserData::Set { node, file } => put(head, node, &read(file)?),
         UserData::Show { node } => print(&head.get_text(&path(node))?),
@@ -37,7 +38,7 @@ pub(crate) fn run(
         }
         UserData::Rollback { node, version } => {
             head.post(&format!("{}/history/{version}/restore", path(node)))?;
-            println!("{node} runs version {version} when it boots next");
+            said(node, &format!("version {version}"));
             Ok(())
         }
         UserData::Render { node } => print(&head.get_text(&format!("/v1/nodes/{node}/user-data"))?),
@@ -45,9 +46,14 @@ pub(crate) fn run(
 }
 
 /// The text stays in its file when the head refuses it: nobody's work is lost.
-fn edit(head: &Client, node: &NodeName, command: &str) -> anyhow::Result<()> {
-    let before = head.get_text(&path(node))?;
-    let draft = editor::Draft::new(node.as_str(), &before)?;
+fn edit(head: &Client, node: &Subject, command: &str) -> anyhow::Result<()> {
+    let before = match head.get_text(&path(node)) {
+        // One that is not there yet begins empty.
+        Err(ClientError::Refused { status: 404, .. }) if is_file(node) => String::new(),
+        found => found?,
+    };
+    let (_, name) = node.as_str().rsplit_once('/').unwrap_or(("", node.as_str()));
+    let draft = editor::Draft::new(name.trim_end_matches(".sh"), &before)?;
     let after = draft.edit(command)?;
     if after == before {
         println!("nothing changed");
@@ -60,13 +66,35 @@ fn edit(head: &Client, node: &NodeName, command: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn put(head: &Client, node: &NodeName, template: &str) -> anyhow::Result<()> {
+fn put(head: &Client, node: &Subject, template: &str) -> anyhow::Result<()> {
     head.put(&path(node), template)?;
-    println!("{node} runs this when it boots next; `fledermaus node reboot {node}` makes it now");
+    said(node, "this");
     Ok(())
 }
 
-fn history(head: &Client, node: &NodeName, json: bool) -> anyhow::Result<()> {
+fn said(node: &Subject, what: &str) {
+    let name = node.as_str();
+    if is_file(node) {
+        println!("nodes that use {name} run {what} when they boot next");
+    } else {
+        println!("{name} runs {what} when it boots next; `fledermaus node reboot {name}` makes it now");
+    }
+}
+
+fn list(head: &Client, json: bool) -> anyhow::Result<()> {
+    let templates: Vec<TemplateView> = head.get("/v1/user-data")?;
+    if json {
+        return table::json(&templates);
+    }
+    let mut table = table::table(&["FILE", "BYTES", "NODES"]);
+    for TemplateView { name, bytes, nodes, own } in templates {
+        let nodes = if own { "its own".to_owned() } else { nodes.to_string() };
+        table.add_row([name, bytes.to_string(), nodes]);
+    }
+    table::print(&table)
+}
+
+fn history(head: &Client, node: &Subject, json: bool) -> anyhow::Result<()> {
     let versions: Vec<UserDataVersion> = head.get(&format!("{}/history", path(node)))?;
     if json {
         return table::json(&versions);
@@ -82,8 +110,13 @@ fn print(text: &str) -> anyhow::Result<()> {
     Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
-fn path(node: &NodeName) -> String {
-    format!("/v1/user-data/{node}")
+fn path(node: &Subject) -> String {
+    format!("/v1/user-data/{}", utf8_percent_encode(node.as_str(), NON_ALPHANUMERIC))
+}
+
+/// Node names have neither dots nor slashes.
+fn is_file(node: &Subject) -> bool {
+    node.as_str().contains(['.', '/'])
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {

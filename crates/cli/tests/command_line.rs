@@ -30,6 +30,7 @@ fn wrong_arguments_are_bad_input() {
     refused(&["lab", "up", "--nodes", "0"], 2, "1..=32");
     refused(&["lab", "power", "node1", "explode"], 2, "possible values: cut, on, reset");
     refused(&["user-data", "set", "node1", "/nonexistent/file"], 2, "reading /nonexistent/file");
+    refused(&["user-data", "show", "Base"], 2, "the name of a file has a dot or a slash in it");
     refused(&["stack", "deploy", "hello", "/nonexistent/file"], 2, "reading /nonexistent/file");
 }
 

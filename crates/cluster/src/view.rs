@@ -16,7 +16,9 @@ pub use self::access::{
     AccountView, AccountWish, AuditLine, InvalidScope, LoginWish, Me, NewLogin, NewToken, Scope, TokenKind,
     TokenView, TokenWish,
 };
-pub use self::inventory::{ApplyView, ImageView, NodeChange, NodeSet, UserDataVersion, WaitingView};
+pub use self::inventory::{
+    ApplyView, ImageView, NodeChange, NodeSet, TemplateView, UserDataVersion, WaitingView,
+};
 
 /// One node, as `GET /v1/nodes` lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,11 +6,13 @@ import { imagesView } from "./images.js";
 import { bootsView, leasesView, nodesView } from "./nodes.js";
 import { nodeView } from "./node.js";
 import { swarmView } from "./swarm.js";
+import { templateView, templatesView } from "./user_data.js";
 
 const VIEWS = [
   { name: "nodes", title: "Nodes", key: "n", make: nodesView },
   { name: "boots", title: "Boots", key: "b", make: bootsView },
   { name: "swarm", title: "Swarm", key: "s", make: swarmView },
+  { name: "templates", title: "User data", key: "u", make: templatesView, one: templateView, scope: "write" },
   { name: "images", title: "Images", key: "i", make: imagesView },
   { name: "leases", title: "Leases", key: "l", make: leasesView },
   { name: "access", title: "Access", key: "a", make: accessView, scope: "admin" },
@@ -138,7 +140,8 @@ function route() {
   show(document.getElementById("nav"), links);
   const subjectName = subject === undefined ? "" : decodeURIComponent(subject);
   const context = { may, main, failed };
-  view = name === "node" && subjectName ? nodeView(context, subjectName) : (known ?? VIEWS[0]).make(context);
+  const one = subjectName && (name === "node" ? nodeView : known?.one);
+  view = one ? one(context, subjectName) : (known ?? VIEWS[0]).make(context);
   document.title = `fledermaus: ${subjectName || (known ?? VIEWS[0]).title}`;
   view.read();
   main.focus({ preventScroll: true });
@@ -154,7 +157,7 @@ const KEYS = [
   ["/", "look for a node"],
   ["j k", "next and previous row"],
   ["Enter", "open the row"],
-  ["n b s i l a", "views"],
+  ["n b s u i l a", "views"],
   ["t", "dark or light"],
   ["?", "this help"],
   ["Esc", "close, leave a field"],

@@ -1,13 +1,11 @@
-// One node: how it is, its boot, its user data.
+// One node: how it is, its boot, its user data, its logs.
 
 import { bootChart, key, newest } from "./boots.js";
 import { ago, ask, at, clock, h, seconds, show, table } from "./dom.js";
 import { size } from "./images.js";
 import { logsCard } from "./logs.js";
 import { phaseOf } from "./nodes.js";
-
-/** How long typing rests before the preview is made, in milliseconds. */
-const REST_MS = 300;
+import { ownEditor } from "./user_data.js";
 
 /** A processor slows down at 80 °C, and is warm before, in thousandths of a degree. */
 const HOT_MC = 80_000;
@@ -78,121 +76,6 @@ function timeline(lines) {
   return table(["When", "Boot", "Phase", "", ""], rows, "Nothing happened yet.", "lines");
 }
 
-function editor(name) {
-  const preview = h("pre", { tabindex: 0, "aria-label": "Preview" });
-  const said = h("p", { class: "said", role: "status" });
-  const text = h("textarea", {
-    spellcheck: "false",
-    autocapitalize: "off",
-    "aria-label": "Template",
-    input: () => later(),
-  });
-  const save = h("button", { class: "main", type: "button", click: () => keep(false) }, "Save");
-  const both = h("button", { type: "button", click: () => keep(true) }, "Save and make new");
-  let due = null;
-  const later = () => {
-    clearTimeout(due);
-    due = setTimeout(render, REST_MS);
-  };
-  const tell = (sentence, kind) => {
-    said.textContent = sentence;
-    said.className = `said ${kind}`;
-  };
-
-  let asked = 0;
-  async function render() {
-    const own = ++asked;
-    try {
-      const shown = await ask("POST", at`/v1/nodes/${name}/preview`, text.value);
-      if (own !== asked) return;
-      preview.textContent = shown;
-      tell("", "");
-      save.disabled = both.disabled = false;
-    } catch (error) {
-      if (own !== asked) return;
-      tell(error.message, "bad");
-      save.disabled = both.disabled = true;
-    }
-  }
-  async function keep(reboot) {
-    try {
-      await ask("PUT", at`/v1/user-data/${name}`, text.value);
-      readHistory();
-      if (reboot) await ask("POST", at`/v1/nodes/${name}/reboot`);
-      tell(
-        reboot
-          ? "Saved; the node is made new as soon as the swarm can spare it."
-          : "Saved: the node runs it when it boots next.",
-        "good",
-      );
-    } catch (error) {
-      tell(error.message, "bad");
-    }
-  }
-  async function read() {
-    try {
-      text.value = await ask("GET", at`/v1/user-data/${name}`);
-      await Promise.all([render(), readHistory()]);
-    } catch (error) {
-      tell(error.message, "bad");
-    }
-  }
-  const history = h("div", {});
-  const difference = h("pre", { hidden: true, tabindex: 0, "aria-label": "What changed since" });
-
-  async function compare(version) {
-    const lines = (await ask("GET", at`/v1/user-data/${name}/history/${version}/diff`)).split("\n");
-    const kinds = { "+": "added", "-": "gone" };
-    show(
-      difference,
-      lines.map((line) => h("span", { class: kinds[line[0]] }, `${line}\n`)),
-    );
-    if (lines.length < 2) difference.textContent = "Nothing changed since.";
-    difference.hidden = false;
-  }
-  async function goBack(version) {
-    try {
-      await ask("POST", at`/v1/user-data/${name}/history/${version}/restore`);
-      await read();
-      tell(`Version ${version} is set again.`, "good");
-    } catch (error) {
-      tell(error.message, "bad");
-    }
-  }
-  async function readHistory() {
-    const button = (text, click) => h("button", { type: "button", class: "small", click }, text);
-    const versions = await ask("GET", at`/v1/user-data/${name}/history`);
-    const row = ({ version, at_ms, who, from, bytes }) => [
-      String(version),
-      clock(at_ms),
-      `${who} (${from})`,
-      `${bytes} bytes`,
-      h(
-        "span",
-        { class: "row" },
-        button("What changed since", () => compare(version)),
-        button("Go back", () => goBack(version)),
-      ),
-    ];
-    show(history, table(["Version", "When", "Who", "", ""], versions.map(row), "It was never changed here.", "lines"));
-  }
-  read();
-  return h(
-    "section",
-    { class: "card" },
-    h("h2", {}, "User data"),
-    h(
-      "div",
-      { class: "halves" },
-      h("div", {}, h("p", { class: "dim small" }, "Template"), text),
-      h("div", {}, h("p", { class: "dim small" }, "What this node gets"), preview),
-    ),
-    said,
-    h("div", { class: "row" }, save, both),
-    h("details", {}, h("summary", {}, "History"), history, difference),
-  );
-}
-
 export function nodeView({ main, failed, may }, name) {
   const [head, health, lines] = [0, 0, 0].map(() => h("div", {}));
   const chart = h("div", { class: "scroll", tabindex: 0 });
@@ -236,7 +119,7 @@ export function nodeView({ main, failed, may }, name) {
       h("section", { class: "card", id: "board" }, h("h2", {}, "Board"), health),
     ),
     h("section", { class: "card" }, h("h2", {}, "Newest boot"), key(), chart),
-    may("write") ? editor(name) : null,
+    may("write") ? ownEditor(name) : null,
     may("write") ? logsCard(name) : null,
     h("section", { class: "card" }, h("h2", {}, "Timeline"), lines),
   );

@@ -26,13 +26,16 @@ use anyhow::Context;
 use cluster::phase::Step;
 use cluster::report::{Orders, Report};
 use cluster::swarm::Rollout;
-use cluster::view::{BootView, LeaseView, NodeDetail, NodePage, NodeView, RivalView, StackView, SwarmView};
+use cluster::view::{
+    BootView, LeaseView, NodeDetail, NodePage, NodeView, RivalView, StackView, SwarmView, TemplateView,
+};
 use cluster::{BootToken, Mac, Phase};
 use netboot::dhcp::{Answer, Kind, Request};
 use netboot::dns::Zone;
 use netboot::tftp::Pace;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
+use self::access::Refusal;
 use self::keeper::{Job, Keeper, Wait};
 pub(crate) use self::logs::NoLogs;
 use self::news::{NEWS_LIMIT, News};
@@ -44,7 +47,7 @@ use crate::config::{Resolved, Settings};
 use crate::files::Files;
 use crate::store::Store;
 use crate::store::archive::Archive;
-use crate::user_data::{self, Facts};
+use crate::user_data::{self, Draft, Facts};
 
 /// The most requests that wait for the state; a pump with more waits itself.
 const QUEUE_LIMIT: usize = 1_024;
@@ -90,7 +93,47 @@ impl UserData {
 
     /// What it would get of another template.
     pub(crate) fn render(&self, template: &str) -> anyhow::Result<String> {
-        user_data::render(template, &self.facts, self.own.parent().unwrap_or(std::path::Path::new(".")))
+        user_data::render(template, &self.facts, self.directory(), None)
+    }
+
+    /// What it would get if another template, which it may be made of, were as in this draft.
+    pub(crate) fn rendered_with(&self, draft: &Draft) -> anyhow::Result<String> {
+        let template = if self.file == self.directory().join(&draft.name) {
+            draft.text.clone()
+        } else {
+            user_data::read(&self.file)?
+        };
+        user_data::render(&template, &self.facts, self.directory(), Some(draft))
+    }
+
+    fn directory(&self) -> &std::path::Path {
+        self.own.parent().unwrap_or(std::path::Path::new("."))
+    }
+}
+
+/// A template that nodes share, and who uses what.
+#[derive(Debug)]
+pub(crate) struct SharedUserData {
+    pub(crate) name: String,
+    pub(crate) file: std::path::PathBuf,
+    /// A node for each template that is any node's.
+    pub(crate) users: Vec<UserData>,
+}
+
+impl SharedUserData {
+    /// Whether every node that gets user data now would get some with this text too. Reads the disk.
+    pub(crate) fn check(&self, text: String) -> anyhow::Result<()> {
+        let draft = Draft { name: self.name.clone(), text };
+        user_data::check_syntax(&draft)?;
+        anyhow::ensure!(!self.file.is_dir(), "{} is a folder", self.name);
+        for user in &self.users {
+            if let Err(error) = user.rendered_with(&draft)
+                && user.rendered().is_ok()
+            {
+                anyhow::bail!("{} would get no user data any more: {error:#}", user.facts.name);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -277,6 +320,23 @@ impl Head {
     /// A node's user data, for the operator.
     pub(crate) async fn user_data_named(&self, name: String) -> Option<UserData> {
         self.ask(move |state| state.user_data_named(&name)).await.flatten()
+    }
+
+    /// A template that nodes share.
+    pub(crate) async fn shared_user_data(&self, name: String) -> Result<SharedUserData, Refusal> {
+        self.change(move |state| state.shared_user_data(name)).await
+    }
+
+    /// All templates.
+    pub(crate) async fn templates(&self) -> Vec<TemplateView> {
+        let Some((library, users)) = self.ask(|state| state.templates()).await else { return Vec::new() };
+        let directory = library.directory.clone();
+        let read = tokio::task::spawn_blocking(move || library.list()).await.unwrap_or_default();
+        let view = |(name, bytes): (String, u64)| {
+            let (nodes, own) = users.get(&directory.join(&name)).copied().unwrap_or_default();
+            TemplateView { name, bytes, nodes, own }
+        };
+        read.into_iter().map(view).collect()
     }
 
     /// The swarm.

@@ -3,16 +3,50 @@
 pub(crate) mod diff;
 mod render;
 
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use cluster::{Mac, NodeName};
 
-pub(crate) use self::render::{expression, render};
+pub(crate) use self::render::{check_syntax, expression, render};
 
 /// The largest user data, template or rendered, in bytes.
 pub(crate) const BYTES_LIMIT: usize = 10 * 1024 * 1024;
+
+/// The most templates that are listed, and how deep the folders in the user data directory are looked through.
+const LIST_LIMIT: usize = 1_000;
+const DEPTH_LIMIT: usize = 8;
+/// The longest name of a template with its folders, in bytes: file systems take 255 for each part.
+const NAME_LIMIT: usize = 255;
+
+/// Whose versions are kept together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// A node's own, whatever its name is then.
+    Node(Mac),
+    /// A template that nodes share, by its file's name.
+    Shared(String),
+}
+
+impl fmt::Display for Owner {
+    /// What the store calls it: no hardware address begins with a slash.
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Node(mac) => mac.fmt(formatter),
+            Self::Shared(name) => write!(formatter, "/{name}"),
+        }
+    }
+}
+
+/// A template that is not written yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Draft {
+    /// Its file's name in the user data directory.
+    pub(crate) name: String,
+    pub(crate) text: String,
+}
 
 /// What a template can name.
 #[derive(Clone, Debug)]
@@ -50,6 +84,40 @@ impl Library {
     pub(crate) fn own(&self, node: &NodeName) -> PathBuf {
         self.directory.join(format!("{node}.sh"))
     }
+
+    /// The names of all templates, and how long they are in bytes, by name. Reads the disk.
+    pub(crate) fn list(&self) -> Vec<(String, u64)> {
+        let mut found = Vec::new();
+        look_through(&self.directory, "", DEPTH_LIMIT, &mut found);
+        found.sort();
+        found
+    }
+}
+
+fn look_through(folder: &Path, before: &str, depth: usize, found: &mut Vec<(String, u64)>) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for entry in entries {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let (name, path) = (format!("{before}{name}"), entry.path());
+        if found.len() >= LIST_LIMIT || !is_file_name(&name) {
+            continue;
+        }
+        // As a template that is included: a link counts as what it leads to.
+        match std::fs::metadata(&path) {
+            Ok(about) if about.is_dir() && depth > 0 => {
+                look_through(&path, &format!("{name}/"), depth - 1, found);
+            }
+            Ok(about) if about.is_file() => found.push((name, about.len())),
+            _ => {}
+        }
+    }
+}
+
+/// Whether it names a file in the user data directory, if need be in a folder of it; nothing that is hidden, nothing outside,
+/// and no file has two names.
+pub(crate) fn is_file_name(name: &str) -> bool {
+    let is_plain = |part: &str| !part.is_empty() && !part.starts_with('.');
+    name.len() <= NAME_LIMIT && !name.contains(['\\', '\0', '\n']) && name.split('/').all(is_plain)
 }
 
 /// Reads a template.
@@ -68,9 +136,15 @@ pub(crate) fn read(file: &Path) -> anyhow::Result<String> {
 /// Replaces a file in one step: there is never half a script.
 pub(crate) fn write(file: &Path, text: &str) -> anyhow::Result<()> {
     let directory = file.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(directory)
+        .with_context(|| format!("making the folder {}", directory.display()))?;
     let mut temporary = tempfile::NamedTempFile::new_in(directory)
         .with_context(|| format!("writing into the user data directory {}", directory.display()))?;
     std::io::Write::write_all(&mut temporary, text.as_bytes()).context("writing the user data")?;
+    // A new one is its owner's alone; who may read the old one may read this one.
+    if let Ok(about) = std::fs::metadata(file) {
+        temporary.as_file().set_permissions(about.permissions()).context("writing the user data")?;
+    }
     temporary.as_file().sync_all().context("writing the user data")?;
     temporary.persist(file).with_context(|| format!("replacing {}", file.display()))?;
     Ok(())

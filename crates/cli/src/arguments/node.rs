@@ -1,6 +1,7 @@
 //! `node`, `user-data`, `apply`, `export`: the inventory.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Subcommand, ValueEnum};
 use cluster::view::PowerDeed;
@@ -126,42 +127,68 @@ impl From<Deed> for PowerDeed {
     }
 }
 
+/// Whose user data: a node's name, or that of a template's file.
+#[derive(Clone, Debug)]
+pub(crate) struct Subject(String);
+
+impl Subject {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Subject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if !text.contains(['.', '/']) {
+            let name: Result<NodeName, _> = text.parse();
+            name.map_err(|error| format!("{error}; and the name of a file has a dot or a slash in it"))?;
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 #[derive(Debug, Subcommand)]
-#[command(after_help = "Example:\n  fledermaus user-data edit node2 && fledermaus node reboot node2")]
+#[command(
+    after_help = "NODE may be a file of the user data directory too, which nodes share: default.sh, parts/disk.sh.\n\nExamples:\n  fledermaus user-data edit node2 && fledermaus node reboot node2\n  fledermaus user-data edit parts/disk.sh"
+)]
 pub(crate) enum UserData {
+    /// List the templates, and how many nodes have each
+    List,
     /// Change it in $EDITOR
     Edit {
-        /// The node's name
-        node: NodeName,
+        /// The node's name, or a file
+        node: Subject,
     },
     /// Take it from a file, or from standard input
     Set {
-        /// The node's name
-        node: NodeName,
-        /// The file; `-` is standard input
+        /// The node's name, or a file
+        node: Subject,
+        /// The file with the text; `-` is standard input
         file: PathBuf,
     },
     /// Print the template
     Show {
-        /// The node's name
-        node: NodeName,
+        /// The node's name, or a file
+        node: Subject,
     },
     /// List its versions
     History {
-        /// The node's name
-        node: NodeName,
+        /// The node's name, or a file
+        node: Subject,
     },
     /// Show what changed since a version
     Diff {
-        /// The node's name
-        node: NodeName,
+        /// The node's name, or a file
+        node: Subject,
         /// The version's number
         version: u64,
     },
     /// Set a version anew
     Rollback {
-        /// The node's name
-        node: NodeName,
+        /// The node's name, or a file
+        node: Subject,
         /// The version's number
         version: u64,
     },

@@ -79,7 +79,21 @@ pub struct ImageView {
     pub nodes: usize,
 }
 
-/// A version of a node's user data, as `GET /v1/user-data/{name}/history` lists it, newest first.
+/// A template of user data, as `GET /v1/user-data` lists them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct TemplateView {
+    /// The file's name in the user data directory.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// The nodes whose user data it is; others may include it.
+    pub nodes: u64,
+    /// Whether it is one node's alone, which has the file's name without `.sh`.
+    pub own: bool,
+}
+
+/// A version of user data, as `GET /v1/user-data/{name}/history` lists it, newest first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UserDataVersion {

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use cluster::Mac;
 use cluster::stack::StackWish;
 use cluster::swarm::Rollout;
 use cluster::view::{
@@ -19,6 +18,7 @@ use super::state::State;
 use super::{GOING_DOWN, Head, now_ms};
 use crate::access::{Account, Principal, Secret};
 use crate::store::Write;
+use crate::user_data::Owner;
 
 const NO_POWER: &str = "cluster.toml names nothing that works the nodes' power: a program as `hook` in [power], or a web address as `webhook`";
 
@@ -112,56 +112,47 @@ impl Head {
         .await
     }
 
-    /// Keeps a version of a node's user data; before it what was found in its file, if nobody here wrote that.
+    /// Keeps a version of user data, of the node or the template of that name; before it what was found in the file, if
+    /// nobody here wrote that.
     pub(crate) async fn note_user_data(
         &self,
         who: Principal,
+        owner: Owner,
         name: String,
         found: Option<String>,
         text: String,
     ) -> Result<(), Refusal> {
         let unreadable = |error: anyhow::Error| Refusal::Conflict(format!("reading the history: {error:#}"));
-        let mac = self.mac_of(name.clone()).await.ok_or_else(|| no_node(&name))?;
         let newest =
-            self.archive.versions(mac).await.map_err(unreadable)?.first().map(|newest| newest.version);
+            self.archive.versions(&owner).await.map_err(unreadable)?.first().map(|newest| newest.version);
         let kept = match newest {
-            Some(version) => self.archive.version(mac, version).await.map_err(unreadable)?,
+            Some(version) => self.archive.version(&owner, version).await.map_err(unreadable)?,
             None => None,
         };
         let foreign = found.filter(|found| kept.as_ref() != Some(found));
         self.change(move |state| {
-            state.named(&name).ok_or_else(|| no_node(&name))?;
             if let Some(foreign) = foreign {
-                state.keep_version(mac, ("file", "file".to_owned()), foreign);
+                state.keep_version(&owner, ("file", "file".to_owned()), foreign);
             }
             state.audit(&who, "user-data-set", &name, &format!("{} bytes", text.len()));
-            state.keep_version(mac, (&who.name, who.place()), text);
+            state.keep_version(&owner, (&who.name, who.place()), text);
             Ok(())
         })
         .await
     }
 
-    async fn mac_of(&self, name: String) -> Option<Mac> {
-        self.ask(move |state| state.named(&name).map(|node| node.kept.mac)).await.flatten()
-    }
-
-    /// The versions of a node's user data, newest first; `None` if there is no such node.
-    pub(crate) async fn user_data_history(
-        &self,
-        name: String,
-    ) -> anyhow::Result<Option<Vec<UserDataVersion>>> {
-        let Some(mac) = self.mac_of(name).await else { return Ok(None) };
-        self.archive.versions(mac).await.map(Some)
+    /// The versions of user data, newest first.
+    pub(crate) async fn user_data_history(&self, owner: &Owner) -> anyhow::Result<Vec<UserDataVersion>> {
+        self.archive.versions(owner).await
     }
 
     /// The text of one of them.
     pub(crate) async fn user_data_version(
         &self,
-        name: String,
+        owner: &Owner,
         version: u64,
     ) -> anyhow::Result<Option<String>> {
-        let Some(mac) = self.mac_of(name).await else { return Ok(None) };
-        self.archive.version(mac, version).await
+        self.archive.version(owner, version).await
     }
 
     /// Who a secret belongs to. Waits for nothing: who was told of it was told after it was on disk.
@@ -255,7 +246,7 @@ impl Head {
 }
 
 impl State {
-    fn keep_version(&mut self, mac: Mac, (who, from): (&str, String), text: String) {
+    fn keep_version(&mut self, owner: &Owner, (who, from): (&str, String), text: String) {
         self.versions += 1;
         let version = UserDataVersion {
             version: self.versions,
@@ -264,7 +255,7 @@ impl State {
             from,
             bytes: text.len() as u64,
         };
-        self.writes.push(Write::UserData(mac, Box::new((version, text))));
+        self.writes.push(Write::UserData(owner.clone(), Box::new((version, text))));
     }
 }
 

@@ -8,6 +8,7 @@ use cluster::view::{AuditLine, SwarmEvent, TimelineLine, UserDataVersion};
 use serde::de::DeserializeOwned;
 
 use super::connection::{Readers, Statement};
+use crate::user_data::Owner;
 
 /// The most lines of one answer.
 pub(crate) const LINES_LIMIT: u32 = 1_000;
@@ -27,10 +28,10 @@ impl Archive {
         self.newest("SELECT object FROM event WHERE id < $1 ORDER BY id DESC LIMIT $2", before, limit).await
     }
 
-    /// The versions of a node's user data, newest first.
-    pub(crate) async fn versions(&self, mac: Mac) -> anyhow::Result<Vec<UserDataVersion>> {
+    /// The versions of user data, newest first.
+    pub(crate) async fn versions(&self, owner: &Owner) -> anyhow::Result<Vec<UserDataVersion>> {
         let statement = "SELECT object FROM user_data WHERE mac = $1 ORDER BY version DESC";
-        self.objects(Statement::new(statement).text(mac)).await
+        self.objects(Statement::new(statement).text(owner)).await
     }
 
     /// A node's timeline, oldest line first.
@@ -44,10 +45,10 @@ impl Archive {
         self.objects(Statement::new(statement).text(mac).number(boot)).await
     }
 
-    /// The text of one of them.
-    pub(crate) async fn version(&self, mac: Mac, version: u64) -> anyhow::Result<Option<String>> {
+    /// The text of one of the versions.
+    pub(crate) async fn version(&self, owner: &Owner, version: u64) -> anyhow::Result<Option<String>> {
         let statement = Statement::new("SELECT text FROM user_data WHERE mac = $1 AND version = $2");
-        let rows: Vec<(String,)> = self.0.rows(statement.text(mac).number(version)).await?;
+        let rows: Vec<(String,)> = self.0.rows(statement.text(owner).number(version)).await?;
         Ok(rows.into_iter().next().map(|(text,)| text))
     }
 

@@ -11,6 +11,7 @@ use serde_json::json;
 use self::server::Postgres;
 use super::*;
 use crate::head::node::Node;
+use crate::user_data::Owner;
 
 const MAC: Mac = Mac([0xb8, 0x27, 0xeb, 0, 0, 1]);
 const OTHER: Mac = Mac([0xb8, 0x27, 0xeb, 0, 0, 2]);
@@ -86,7 +87,7 @@ fn audit(id: u64) -> Write {
 fn user_data(version: u64, text: &str) -> Write {
     let (who, from) = ("ada".to_owned(), "socket".to_owned());
     let told = UserDataVersion { version, at_ms: 1, who, from, bytes: text.len() as u64 };
-    Write::UserData(MAC, Box::new((told, text.to_owned())))
+    Write::UserData(Owner::Node(MAC), Box::new((told, text.to_owned())))
 }
 
 fn credential(id: &str) -> Write {
@@ -162,10 +163,10 @@ async fn what_was_written_is_there_after_a_restart(home: Home) {
     let archive = store.archive();
     assert_eq!(archive.lines(MAC).await.unwrap().len(), 3);
     assert_eq!(archive.boot(MAC, 1).await.unwrap()[0].detail, "the boot before");
-    let text = archive.version(MAC, 3).await.unwrap();
+    let text = archive.version(&Owner::Node(MAC), 3).await.unwrap();
     assert_eq!(text.as_deref(), Some("#!/bin/sh\necho 'ß' $1 \\ \"\n"));
-    assert_eq!(archive.version(OTHER, 3).await.unwrap(), None);
-    assert_eq!(archive.versions(MAC).await.unwrap()[0].who, "ada");
+    assert_eq!(archive.version(&Owner::Node(OTHER), 3).await.unwrap(), None);
+    assert_eq!(archive.versions(&Owner::Node(MAC)).await.unwrap()[0].who, "ada");
     assert_eq!(archive.audit(None, 10).await.unwrap()[0].subject, "node1");
     assert_eq!(archive.audit(Some(4), 10).await.unwrap().len(), 0, "those before it");
     assert_eq!(
@@ -210,7 +211,7 @@ async fn old_user_data_and_old_lines_make_place(home: Home) {
     let mut store = home.open().await;
     let versions: Vec<_> = (1..=55).map(|version| user_data(version, "x")).collect();
     store.write(&versions).await.unwrap();
-    let kept = store.archive().versions(MAC).await.unwrap();
+    let kept = store.archive().versions(&Owner::Node(MAC)).await.unwrap();
     assert_eq!((kept.len(), kept[0].version, kept[49].version), (50, 55, 6));
     store.write(&[audit(1), audit(2)]).await.unwrap();
     store.write(&[audit(100_001)]).await.unwrap();

@@ -11,6 +11,7 @@ use super::connection::{Dialect, Statement};
 use crate::access::{Account, Credential};
 use crate::head::node::Remembered;
 use crate::head::stack::Stack;
+use crate::user_data::Owner;
 
 /// How many lines the audit log keeps, and how many events of the swarm there are.
 const AUDIT_LIMIT: u64 = 100_000;
@@ -47,8 +48,8 @@ pub(crate) enum Write {
     Account(Account),
     /// An account was removed.
     NoAccount(String),
-    /// A version of a node's user data, and its text.
-    UserData(Mac, Box<(UserDataVersion, String)>),
+    /// A version of user data, and its text. The column `mac` has the owner.
+    UserData(Owner, Box<(UserDataVersion, String)>),
     /// Somebody changed something.
     Audit(Box<AuditLine>),
     /// Something was decided about the swarm.
@@ -112,10 +113,10 @@ fn statement(write: &Write) -> anyhow::Result<Option<Statement>> {
         Write::NoCredential(id) => delete("credential", "id").text(id),
         Write::Account(account) => replace("account", "name").text(&account.name).text(json(account)?),
         Write::NoAccount(name) => delete("account", "name").text(name),
-        Write::UserData(mac, version) => {
+        Write::UserData(owner, version) => {
             Statement::new("INSERT INTO user_data (version, mac, object, text) VALUES ($1, $2, $3, $4)")
                 .number(version.0.version)
-                .text(mac)
+                .text(owner)
                 .text(json(&version.0)?)
                 .text(&version.1)
         }

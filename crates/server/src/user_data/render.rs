@@ -5,13 +5,13 @@
 
 use std::error::Error as _;
 use std::io::{self, Write};
-use std::path::{Component, Path};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, bail};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, context};
 
-use super::{BYTES_LIMIT, Facts, read};
+use super::{BYTES_LIMIT, Draft, Facts, is_file_name, read};
 
 /// Steps a template may take, so that a loop without end ends.
 const FUEL: u64 = 1_000_000;
@@ -22,19 +22,23 @@ const EXPRESSION_LIMIT: usize = 60;
 /// What messages call the template itself; those that it includes are called by their names.
 const OWN: &str = "the user data";
 
-/// Renders a template; those that it includes are in `directory`. An error names file, line and expression.
-pub(crate) fn render(template: &str, facts: &Facts, directory: &Path) -> anyhow::Result<String> {
-    if template.contains('\0') {
-        bail!("the user data has a NUL in it: it has to be text, as every script");
-    }
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_fuel(Some(FUEL));
-    environment.set_keep_trailing_newline(true);
-    // Without it, errors do not know which expression they are about.
-    environment.set_debug(true);
-    let (directory, count) = (directory.to_owned(), AtomicUsize::new(0));
-    environment.set_loader(move |name| load(&directory, name, count.fetch_add(1, Ordering::Relaxed)));
+/// Renders a template; those that it includes are in `directory`, but for the draft. An error names file, line and
+/// expression.
+pub(crate) fn render(
+    template: &str,
+    facts: &Facts,
+    directory: &Path,
+    draft: Option<&Draft>,
+) -> anyhow::Result<String> {
+    check_text(template)?;
+    let mut environment = environment();
+    let (directory, draft, count) = (directory.to_owned(), draft.cloned(), AtomicUsize::new(0));
+    environment.set_loader(move |name| {
+        let before = count.fetch_add(1, Ordering::Relaxed);
+        let text = load(&directory, name, before)?;
+        let draft = draft.as_ref().filter(|draft| draft.name == name);
+        Ok(draft.map(|draft| draft.text.clone()).or(text))
+    });
     let address = facts.address.map(|address| address.to_string()).unwrap_or_default();
     let values = context! {
         node => context! { name => facts.name, mac => facts.mac, address, role => facts.role },
@@ -52,11 +56,34 @@ pub(crate) fn render(template: &str, facts: &Facts, directory: &Path) -> anyhow:
     String::from_utf8(rendered.0).context("the user data is no text once rendered")
 }
 
+/// Whether a text can be a template at all; what it names and includes is not looked at.
+pub(crate) fn check_syntax(draft: &Draft) -> anyhow::Result<()> {
+    check_text(&draft.text)?;
+    let parsed = environment().template_from_named_str(&draft.name, &draft.text).map(drop);
+    parsed.map_err(|error| explain(&error))
+}
+
+fn check_text(template: &str) -> anyhow::Result<()> {
+    if template.contains('\0') {
+        bail!("the user data has a NUL in it: it has to be text, as every script");
+    }
+    Ok(())
+}
+
+fn environment() -> Environment<'static> {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.set_fuel(Some(FUEL));
+    environment.set_keep_trailing_newline(true);
+    // Without it, errors do not know which expression they are about.
+    environment.set_debug(true);
+    environment
+}
+
 /// A file that a template names. `before`: how many were read for it already.
 fn load(directory: &Path, name: &str, before: usize) -> Result<Option<String>, Error> {
     let refuse = |why: String| Err(Error::new(ErrorKind::InvalidOperation, why));
-    let is_plain = |part: Component| matches!(part, Component::Normal(part) if !part.as_encoded_bytes().starts_with(b"."));
-    if name.is_empty() || name.contains(['\\', '\0']) || !Path::new(name).components().all(is_plain) {
+    if !is_file_name(name) {
         return refuse(format!("`{name}` is no file name in the user data directory"));
     }
     if before >= FILES_LIMIT {
@@ -168,7 +195,7 @@ mod tests {
 
     fn render(template: &str, facts: &Facts) -> anyhow::Result<String> {
         let (_outside, directory) = directory();
-        super::render(template, facts, &directory)
+        super::render(template, facts, &directory, None)
     }
 
     #[test]
@@ -193,6 +220,8 @@ mod tests {
             "./base.sh",
             ".hidden",
             "parts/.././secret",
+            "parts//disk.sh",
+            "parts/./disk.sh",
             "..\\\\secret",
             "",
             "parts",

@@ -14,7 +14,7 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 type File = (&'static str, &'static str, &'static str);
 
 /// All files.
-pub(super) const FILES: [File; 12] = [
+pub(super) const FILES: [File; 13] = [
     ("/", "text/html; charset=utf-8", include_str!("../../../page/index.html")),
     ("/page/style.css", "text/css; charset=utf-8", include_str!("../../../page/style.css")),
     ("/page/icon.svg", "image/svg+xml", include_str!("../../../page/icon.svg")),
@@ -23,6 +23,7 @@ pub(super) const FILES: [File; 12] = [
     ("/page/boots.js", SCRIPT, include_str!("../../../page/boots.js")),
     ("/page/nodes.js", SCRIPT, include_str!("../../../page/nodes.js")),
     ("/page/node.js", SCRIPT, include_str!("../../../page/node.js")),
+    ("/page/user_data.js", SCRIPT, include_str!("../../../page/user_data.js")),
     ("/page/logs.js", SCRIPT, include_str!("../../../page/logs.js")),
     ("/page/images.js", SCRIPT, include_str!("../../../page/images.js")),
     ("/page/swarm.js", SCRIPT, include_str!("../../../page/swarm.js")),

@@ -11,7 +11,7 @@ use cluster::swarm::Rollout;
 use cluster::view::{
     AccountView, AccountWish, ApplyView, AuditLine, BootView, ImageView, LeaseView, LoginWish, LogsView, Me,
     NewLogin, NewToken, NodeChange, NodeDetail, NodePage, NodeSet, NodeView, RivalView, RolloutWish, Scope,
-    StackView, SwarmEvent, SwarmView, TokenView, TokenWish, UserDataVersion, WaitingView,
+    StackView, SwarmEvent, SwarmView, TemplateView, TokenView, TokenWish, UserDataVersion, WaitingView,
 };
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
@@ -169,14 +169,21 @@ fn of_the_inventory() -> Vec<Route> {
 
 fn of_user_data() -> Vec<Route> {
     let (one, preview) = ("/v1/user-data/{name}", "Render a template that is not set");
+    const TEMPLATE: &[(&str, &str)] =
+        &[("template", "the file whose text this is; without it, it is the node's own template")];
     vec![
+        Route::new(get("/v1/user-data"), READ, "All templates", user_data::templates)
+            .gives(json::<Vec<TemplateView>>()),
         Route::new(get("/v1/nodes/{name}/user-data"), WRITE, "What a node would get", user_data::rendered)
             .gives(PLAIN),
         Route::new(post("/v1/nodes/{name}/preview"), WRITE, preview, user_data::preview)
+            .query(TEMPLATE)
             .takes(PLAIN)
             .gives(PLAIN),
-        Route::new(get(one), WRITE, "A node's template", user_data::template).gives(PLAIN),
-        Route::new(put(one), WRITE, "Set a node's template", user_data::set).takes(PLAIN),
+        Route::new(get(one), WRITE, "A node's template, or the file of that name", user_data::template)
+            .gives(PLAIN),
+        Route::new(put(one), WRITE, "Set a node's template, or the file of that name", user_data::set)
+            .takes(PLAIN),
         Route::new(
             get("/v1/user-data/{name}/history"),
             WRITE,

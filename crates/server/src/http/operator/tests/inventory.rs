@@ -64,6 +64,72 @@ async fn an_image_that_was_made_anew_is_served_once_it_is_applied() {
 }
 
 #[tokio::test]
+async fn a_template_that_nodes_share_is_set_if_it_breaks_no_node_and_has_a_history() {
+    let api = Api::new().await;
+    let token = api.token(Scope::Write).await;
+    let put =
+        async |name: &str, text: &str| api.with(&token, &format!("PUT /v1/user-data/{name}"), text).await;
+    let part = "parts%2Fdisk.sh";
+    assert_eq!(
+        api.with(&token, &format!("GET /v1/user-data/{part}"), "").await.status,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(put(part, "echo disk\n").await.status, StatusCode::OK, "nobody uses it yet");
+    let whole = "#!/bin/sh\n{% include 'parts/disk.sh' %}echo {{ node.name }}\n";
+    assert_eq!(put("node1", whole).await.status, StatusCode::OK);
+    let preview = format!("POST /v1/nodes/node1/preview?template={part}");
+    let preview = api.with(&token, &preview, "echo {{ node.role }}\n").await.body;
+    assert_eq!(preview, "#!/bin/sh\necho any\necho node1\n");
+    for (text, words) in [
+        (
+            "echo {{ node.nmae }}\n",
+            "node1 would get no user data any more: line 1 of parts/disk.sh: undefined",
+        ),
+        ("{% if %}", "line 1 of parts/disk.sh"),
+        ("a\0", "has a NUL in it"),
+    ] {
+        let refused = put(part, text).await;
+        let is_refused = refused.status == StatusCode::BAD_REQUEST && refused.body.contains(words);
+        assert!(is_refused, "{text}: {}", refused.body);
+    }
+    assert_eq!(put(part, "echo {{ node.role }}\n").await.status, StatusCode::OK);
+    let rendered = api.with(&token, "GET /v1/nodes/node1/user-data", "").await.body;
+    assert_eq!(rendered, "#!/bin/sh\necho any\necho node1\n");
+
+    let history = api.with(&token, &format!("GET /v1/user-data/{part}/history"), "").await.json();
+    let first = history[1]["version"].as_u64().expect("a number");
+    assert_eq!(history.as_array().map(Vec::len), Some(2));
+    let diff = api.with(&token, &format!("GET /v1/user-data/{part}/history/{first}/diff"), "").await.body;
+    assert_eq!(diff, "- echo disk\n+ echo {{ node.role }}\n");
+    let back = api.with(&token, &format!("POST /v1/user-data/{part}/history/{first}/restore"), "").await;
+    assert_eq!(back.status, StatusCode::OK);
+    assert_eq!(api.with(&token, &format!("GET /v1/user-data/{part}"), "").await.body, "echo disk\n");
+
+    let list = api.with(&token, "GET /v1/user-data", "").await.json();
+    let names: Vec<_> =
+        list.as_array().expect("a list").iter().map(|one| (&one["name"], &one["own"])).collect();
+    assert!(names.contains(&(&"node1.sh".into(), &true.into())), "{names:?}");
+    assert!(names.contains(&(&"parts/disk.sh".into(), &false.into())), "{names:?}");
+
+    for (name, words) in [
+        ("node1.sh", "node1.sh is node1's alone"),
+        ("..%2Fcluster.toml", "is no file name in the user data directory"),
+        ("parts%2F..%2F..%2Fx", "is no file name"),
+        (".hidden", "is no file name"),
+        ("%2Fetc%2Fcron.d%2Fx", "is no file name"),
+        ("parts%2F", "is no file name"),
+        ("parts%2F%2Fdisk.sh", "is no file name"),
+        ("parts%2F.%2Fdisk.sh", "is no file name"),
+    ] {
+        let refused = put(name, "echo\n").await;
+        assert!(refused.status.is_client_error() && refused.body.contains(words), "{name}: {}", refused.body);
+        let read = api.with(&token, &format!("GET /v1/user-data/{name}"), "").await;
+        assert!(read.status.is_client_error() && read.body.contains(words), "{name}: {}", read.body);
+    }
+    assert_eq!(put(part, "echo {{ node.role }}\n").await.status, StatusCode::OK);
+}
+
+#[tokio::test]
 async fn user_data_has_a_history_and_goes_back() {
     let api = Api::new().await;
     let token = api.token(Scope::Write).await;

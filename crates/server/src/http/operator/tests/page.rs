@@ -40,6 +40,7 @@ async fn the_page_logs_in_shows_what_happens_and_runs_nothing_that_a_node_said()
         nodes(&mut browser, &head, &handle);
         boots(&mut browser);
         one_node(&mut browser, &user_data);
+        a_template(&mut browser, &user_data);
         board_and_logs(&mut browser, &head, &handle);
         swarm_and_access(&mut browser);
         on_a_phone_and_in_the_light(&mut browser);
@@ -87,13 +88,6 @@ fn one_node(browser: &mut Browser, user_data: &std::path::Path) {
     browser.value("location.hash = '#/node/node1'");
     browser.see("Timeline");
     browser.see(HOSTILE);
-    let write = |text: &str| {
-        let text = Value::from(text);
-        format!(
-            "(() => {{ const area = document.querySelector('textarea'); area.value = {text}; \
-             area.dispatchEvent(new Event('input')); }})()"
-        )
-    };
     browser.wait("document.querySelector('pre').textContent.includes('echo node1')");
     browser.value(&write("#!/bin/sh\necho {{ node.nmae }}\n"));
     browser.see("line 2 of the user data");
@@ -109,6 +103,42 @@ fn one_node(browser: &mut Browser, user_data: &std::path::Path) {
     browser.see("+ echo '<b>' {{ node.address }}");
     browser.picture("history-dark");
     assert!(std::fs::read_to_string(user_data).expect("saved").contains("'<b>'"));
+}
+
+/// What writes a text into the editor, as somebody who types.
+fn write(text: &str) -> String {
+    let text = Value::from(text);
+    format!(
+        "(() => {{ const area = document.querySelector('textarea'); area.value = {text}; \
+         area.dispatchEvent(new Event('input')); }})()"
+    )
+}
+
+/// A template that nodes share: written anew, refused while it breaks a node, kept.
+fn a_template(browser: &mut Browser, user_data: &std::path::Path) {
+    let part = user_data.with_file_name("parts/disk.sh");
+    browser.press("Escape");
+    browser.value("document.activeElement.blur()");
+    browser.press("u");
+    browser.see("Another file");
+    browser.see("node1.sh");
+    browser.picture("templates-dark");
+    browser.value("document.querySelector('main form input').value = 'parts/disk.sh'");
+    browser.value("document.querySelector('main form button').click()");
+    browser.see("What this node gets:");
+    browser.wait("document.querySelector('main section input').value === 'node1'");
+    browser.value(&write("{% if %}"));
+    browser.wait("document.querySelector('button.main').disabled === false");
+    browser.value("document.querySelector('button.main').click()");
+    browser.see("line 1 of parts/disk.sh");
+    assert!(!part.exists());
+    browser.value(&write("echo disk\n"));
+    browser.value("document.querySelector('button.main').click()");
+    browser.see("Saved: nodes that use it run it when they boot next.");
+    browser.picture("template-dark");
+    assert_eq!(std::fs::read_to_string(part).expect("saved"), "echo disk\n");
+    browser.value("location.hash = '#/node/node1'");
+    browser.see("Timeline");
 }
 
 fn board_and_logs(browser: &mut Browser, head: &Head, runtime: &tokio::runtime::Handle) {
@@ -157,6 +187,8 @@ fn on_a_phone_and_in_the_light(browser: &mut Browser) {
         ("nodes", "node1"),
         ("boots", "Newest boots"),
         ("node/node1", "Timeline"),
+        ("templates", "Another file"),
+        ("templates/parts%2Fdisk.sh", "What this node gets:"),
         ("images", "Cardless"),
         ("access", "Tokens"),
     ] {
