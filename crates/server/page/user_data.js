@@ -56,13 +56,17 @@ function editor({ name, title, saved, preview, above, buttons }) {
     }
   }
   async function read() {
+    // One that is not there yet begins empty.
+    const empty = (error) => {
+      if (error.status !== 404) throw error;
+      return "";
+    };
     try {
-      text.value = await ask("GET", at`/v1/user-data/${name}`);
+      text.value = await ask("GET", at`/v1/user-data/${name}`).catch(empty);
+      await Promise.all([render(), readHistory()]);
     } catch (error) {
-      // One that is not there yet begins empty.
-      if (error.status !== 404) return tell(error.message, "bad");
+      tell(error.message, "bad");
     }
-    await Promise.all([render(), readHistory()]);
   }
   const history = h("div", {});
   const difference = h("pre", { hidden: true, tabindex: 0, "aria-label": "What changed since" });

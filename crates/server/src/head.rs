@@ -63,12 +63,19 @@ pub(crate) struct BootFile {
     pub(crate) node: Option<(Mac, Phase)>,
     /// Whether it carries a token that is not on disk yet.
     pub(crate) is_promise: bool,
+    /// Whether all who fetch it share one copy.
+    pub(crate) is_shared: bool,
 }
 
 impl BootFile {
     /// A file that promises nothing.
     pub(crate) fn plain(bytes: Arc<Vec<u8>>, node: Option<(Mac, Phase)>) -> Self {
-        Self { bytes, node, is_promise: false }
+        Self { bytes, node, is_promise: false, is_shared: false }
+    }
+
+    /// A file of an image.
+    fn of_image(bytes: Arc<Vec<u8>>, node: Option<(Mac, Phase)>) -> Self {
+        Self { is_shared: true, ..Self::plain(bytes, node) }
     }
 
     fn wait(&self) -> Wait {
@@ -231,7 +238,7 @@ impl Head {
         let file = match served {
             Some(Served::Made(file)) => Some(file),
             Some(Served::OfImage(file, node)) => {
-                content(file).await.map(|bytes| BootFile::plain(bytes, node))
+                content(file).await.map(|bytes| BootFile::of_image(bytes, node))
             }
             None => self.own_file(path).await,
         };

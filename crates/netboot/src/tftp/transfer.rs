@@ -34,7 +34,7 @@ pub enum Send {
 pub enum Outcome {
     /// The client has acknowledged every byte.
     Complete,
-    /// Everything was sent and all but the last window acknowledged: the client most likely has it all and
+    /// Everything was sent and all but the last window, or two, acknowledged: the client most likely has it all and
     /// did not stay to repeat its last acknowledgement, as boot loaders do not.
     Unconfirmed,
     /// The client ended it. Firmware also does this to probe for a file.
@@ -62,7 +62,9 @@ pub struct Transfer {
     acked: u64,
     /// The last block of the window after `acked`.
     window_end: u64,
-    /// The last block that was sent: the window's, or beyond it.
+    /// The last block that the client may be about to take: the window's, or of what followed a silent one.
+    under_way: u64,
+    /// The last block that was ever sent.
     sent: u64,
     /// Whether something of the window after `acked` was sent before, or again because of a duplicate ACK.
     repeated: bool,
@@ -100,6 +102,7 @@ impl Transfer {
             windowsize: u64::from(windowsize),
             acked: 0,
             window_end: 0,
+            under_way: 0,
             sent: 0,
             repeated: false,
             complains: false,
@@ -198,7 +201,8 @@ impl Transfer {
 
     /// Whether everything was sent, to a client that answered: most likely it has it all.
     pub fn is_all_sent(&self) -> bool {
-        self.heard && self.window_end == self.last_block()
+        let is_near = self.last_block() <= self.end_of_window_after(self.window_end);
+        self.heard && is_near && self.under_way == self.last_block()
     }
 
     fn acknowledge(&mut self, number: u16, now_ms: u64) -> Send {
@@ -215,8 +219,8 @@ impl Transfer {
         }
         self.acked += ahead;
         self.heard = true;
-        // What follows the window is under way already.
-        let has_next = self.acked == self.window_end && self.sent > self.window_end;
+        // What follows the window is under way already; but a client that misses a block takes none after it.
+        let has_next = self.acked == self.window_end && self.under_way > self.window_end;
         let was_sent_once = !self.repeated && self.retries == 0 && self.hurried == 0;
         if was_sent_once {
             self.round_trip.measured(now_ms.saturating_sub(self.sent_ms));
@@ -231,7 +235,7 @@ impl Transfer {
             return Send::Nothing;
         }
         if has_next {
-            self.window_end = self.end_of_window_after(self.acked).min(self.sent);
+            self.window_end = self.end_of_window_after(self.acked);
             self.repeated = true;
             self.await_answer(now_ms);
             return Send::Nothing;
@@ -271,7 +275,8 @@ impl Transfer {
             return Send::Oack(oack.clone());
         }
         self.window_end = self.end_of_window_after(self.acked);
-        self.sent = self.sent.max(self.window_end);
+        self.under_way = self.window_end;
+        self.sent = self.sent.max(self.under_way);
         Send::Blocks(self.acked + 1..self.window_end + 1)
     }
 
@@ -294,10 +299,11 @@ impl Transfer {
         }
         // A client that has the window waits for the one after it; one that has this too, for what was never sent.
         let again = self.acked + 1..self.end_of_window_after(self.window_end) + 1;
-        let further = self.sent + 1..self.end_of_window_after(self.sent) + 1;
+        let further = self.under_way + 1..self.end_of_window_after(self.under_way) + 1;
         let is_further = self.hurried > 1 && self.hurried % 2 == 1 && !further.is_empty();
         let blocks = if is_further { further } else { again };
-        self.sent = self.sent.max(blocks.end - 1);
+        self.under_way = self.under_way.max(blocks.end - 1);
+        self.sent = self.sent.max(self.under_way);
         Send::Blocks(blocks)
     }
 

@@ -3,12 +3,14 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use anyhow::bail;
+use cluster::Digest;
 use cluster::manifest::Artefact;
+use sha2::{Digest as _, Sha256};
 
 /// The largest kernel, initramfs or file of the firmware, in bytes: it is in memory while it is sent.
 const BYTES_LIMIT: u64 = 256 * 1024 * 1024;
@@ -18,9 +20,21 @@ const BYTES_LIMIT: u64 = 256 * 1024 * 1024;
 pub(crate) struct ImageFile {
     file: File,
     bytes: usize,
+    sha256: Digest,
+    /// As it was when it was verified.
+    stamp: Stamp,
     /// The content while a transfer has it, so that fifty boards that power on at once share one copy. Locked while the
     /// file is read. Not `Weak<[u8]>`: that would hold the bytes themselves when nobody has them any more.
     shared: Mutex<Weak<Vec<u8>>>,
+}
+
+/// Length, and when anything about the file changed last, in seconds and nanoseconds: nobody can write to a file without
+/// that (inode(7), `ctime`).
+type Stamp = (u64, i64, i64);
+
+fn stamp(file: &File) -> io::Result<Stamp> {
+    let about = file.metadata()?;
+    Ok((about.len(), about.ctime(), about.ctime_nsec()))
 }
 
 impl ImageFile {
@@ -30,11 +44,13 @@ impl ImageFile {
     /// It is not there, is not what the manifest says, or is too large.
     pub(super) fn open(folder: &Path, artefact: &Artefact) -> anyhow::Result<Self> {
         let file = super::open_verified(folder, artefact)?;
+        let stamp = stamp(&file)?;
         if artefact.bytes > BYTES_LIMIT {
             let path = folder.join(&artefact.file);
             bail!("{} has {} bytes; at most {BYTES_LIMIT} are served", path.display(), artefact.bytes);
         }
-        Ok(Self { file, bytes: artefact.bytes as usize, shared: Mutex::default() })
+        let (bytes, sha256) = (artefact.bytes as usize, artefact.sha256);
+        Ok(Self { file, bytes, sha256, stamp, shared: Mutex::default() })
     }
 
     /// How long it is, in bytes.
@@ -50,7 +66,7 @@ impl ImageFile {
     /// The content. Reads the disk, unless a transfer has it: not for the task that owns the state.
     ///
     /// # Errors
-    /// The disk cannot be read.
+    /// The disk cannot be read, or somebody wrote to the file since it was verified.
     pub(crate) fn read(&self) -> io::Result<Arc<Vec<u8>>> {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(content) = shared.upgrade() {
@@ -58,6 +74,12 @@ impl ImageFile {
         }
         let mut content = vec![0; self.bytes];
         self.file.read_exact_at(&mut content, 0)?;
+        // Afterwards: what was read before a change is good.
+        if stamp(&self.file)? != self.stamp && Digest(Sha256::digest(&content).into()) != self.sha256 {
+            let text =
+                "it was changed since the head opened it: build the image anew, and `fledermaus apply`";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, text));
+        }
         let content = Arc::new(content);
         *shared = Arc::downgrade(&content);
         Ok(content)
@@ -70,15 +92,14 @@ impl ImageFile {
     pub(crate) fn of(content: &[u8]) -> Self {
         let file = tempfile::tempfile().expect("a file");
         file.write_all_at(content, 0).expect("written");
-        Self { file, bytes: content.len(), shared: Mutex::default() }
+        let (bytes, sha256) = (content.len(), Digest(Sha256::digest(content).into()));
+        let stamp = stamp(&file).expect("there");
+        Self { file, bytes, sha256, stamp, shared: Mutex::default() }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use cluster::Digest;
-    use sha2::{Digest as _, Sha256};
-
     use super::*;
 
     fn artefact(name: &str, content: &[u8]) -> Artefact {
@@ -105,11 +126,28 @@ mod tests {
     }
 
     #[test]
+    fn what_somebody_wrote_into_the_file_is_not_served() {
+        let house = tempfile::tempdir().expect("a folder");
+        let path = house.path().join("kernel");
+        std::fs::write(&path, b"good").expect("written");
+        let file = ImageFile::open(house.path(), &artefact("kernel", b"good")).expect("verified");
+        // Another name is no other content.
+        std::fs::rename(&path, house.path().join("old")).expect("renamed");
+        assert_eq!(&file.read().expect("readable")[..], b"good");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let open = std::fs::OpenOptions::new().write(true).open(house.path().join("old")).expect("there");
+        open.write_all_at(b"evil", 0).expect("written");
+        let refused = file.read().expect_err("not what was verified").to_string();
+        assert!(refused.contains("it was changed since"), "{refused}");
+    }
+
+    #[test]
     fn a_content_that_nobody_has_takes_no_memory() {
         let file = tempfile::tempfile().expect("a file");
         let bytes = 64 * 1024 * 1024;
         file.set_len(bytes as u64).expect("long");
-        let file = ImageFile { file, bytes, shared: Mutex::default() };
+        let stamp = stamp(&file).expect("there");
+        let file = ImageFile { file, bytes, sha256: Digest([0; 32]), stamp, shared: Mutex::default() };
         let resident = || {
             let status = std::fs::read_to_string("/proc/self/status").expect("readable");
             let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");

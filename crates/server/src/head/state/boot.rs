@@ -93,7 +93,7 @@ impl State {
         self.note_plan(mac);
         self.remember(mac);
         let is_promise = !self.turns.is_written(turn);
-        Some(BootFile { bytes: Arc::new(text.into_bytes()), node: None, is_promise })
+        Some(BootFile { is_promise, ..BootFile::plain(Arc::new(text.into_bytes()), None) })
     }
 
     /// Makes the token of the boot that a boot loader begins by asking for its address. The token goes to the disk with

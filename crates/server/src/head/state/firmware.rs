@@ -74,7 +74,8 @@ impl State {
         self.begin_firmware_boot(mac, client);
         let under_way = self.nodes.get(&mac)?.firmware.as_ref()?;
         if let Some(CommandLine { bytes, turn, .. }) = under_way.command_line.clone() {
-            return Some(BootFile { bytes, node: None, is_promise: !self.turns.is_written(turn) });
+            let is_promise = !self.turns.is_written(turn);
+            return Some(BootFile { is_promise, ..BootFile::plain(bytes, None) });
         }
         let Reserve { token, turn, .. } = self.give_reserve(mac)?;
         let plan = self.boot_plan(mac, client, &token, image)?;
@@ -88,7 +89,8 @@ impl State {
             Some(CommandLine { bytes: bytes.clone(), turn, image: image.id });
         self.note_plan(mac);
         self.remember(mac);
-        Some(BootFile { bytes, node: None, is_promise: !self.turns.is_written(turn) })
+        let is_promise = !self.turns.is_written(turn);
+        Some(BootFile { is_promise, ..BootFile::plain(bytes, None) })
     }
 
     fn begin_firmware_boot(&mut self, mac: Mac, client: Ipv4Addr) {

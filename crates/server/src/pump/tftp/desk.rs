@@ -17,7 +17,7 @@ use crate::head::BootFile;
 const TRANSFERS_LIMIT: usize = 1_024;
 /// The most transfers at a time to one address: firmware probes files and leaves transfers behind.
 const TRANSFERS_PER_CLIENT_LIMIT: usize = 8;
-/// The most bytes of files that are in memory only for their transfers, of each thread.
+/// The most bytes of files that are in memory for one transfer each, of each thread; of an image's files there is one copy.
 const BYTES_LIMIT: usize = 64 * 1024 * 1024;
 /// The longest file that is translated to netascii: a text, in bytes.
 const TEXT_LIMIT: usize = 4 * 1024 * 1024;
@@ -41,6 +41,8 @@ struct Running {
     request: Request,
     transfer: Transfer,
     bytes: Arc<Vec<u8>>,
+    /// How many bytes are in memory for this transfer alone.
+    own_bytes: usize,
     node: Option<(Mac, Phase)>,
     /// Its place in the line of all large files.
     place: Option<Place>,
@@ -112,24 +114,26 @@ impl Desk {
             return None;
         }
         self.asked.remove(&client);
-        let Some((BootFile { bytes, node, .. }, pace)) = found else {
+        let Some((BootFile { bytes, node, is_shared, .. }, pace)) = found else {
             tracing::debug!("{client} asked for {}, which is not served", request.path);
             return Some(error_packet(Code::FileNotFound, "no such file"));
         };
-        let bytes = match request.mode {
-            Mode::Octet => bytes,
+        let (bytes, is_shared) = match request.mode {
+            Mode::Octet => (bytes, is_shared),
             Mode::Netascii if bytes.len() > TEXT_LIMIT => {
                 return Some(error_packet(Code::NotDefined, "too long for netascii: ask for octet"));
             }
-            Mode::Netascii => Arc::new(to_netascii(&bytes)),
+            Mode::Netascii => (Arc::new(to_netascii(&bytes)), false),
         };
-        if self.memory() + own_bytes(&bytes) > BYTES_LIMIT {
+        let own_bytes = if is_shared { 0 } else { bytes.len() };
+        if self.memory() + own_bytes > BYTES_LIMIT {
             tracing::warn!("{client} has to wait for {}: transfers hold {BYTES_LIMIT} bytes", request.path);
             return None;
         }
         let (transfer, first) = Transfer::new(&request, bytes.len() as u64, pace, now_ms);
         let place = (bytes.len() > SMALL_BYTES).then(|| Place::new(pace, now_ms));
-        let mut running = Running { request, transfer, bytes, node, place, told_ms: now_ms, told_bytes: 0 };
+        let (told_ms, told_bytes) = (now_ms, 0);
+        let mut running = Running { request, transfer, bytes, own_bytes, node, place, told_ms, told_bytes };
         running.send(first, client, outbox);
         self.running.insert(client, running);
         self.tell(node, Step::Started);
@@ -223,7 +227,7 @@ impl Desk {
     }
 
     fn memory(&self) -> usize {
-        self.running.values().map(|running| own_bytes(&running.bytes)).sum()
+        self.running.values().map(|running| running.own_bytes).sum()
     }
 }
 
@@ -244,11 +248,6 @@ impl Running {
             }
         }
     }
-}
-
-/// What a transfer alone holds, in bytes: the image's files are there anyway.
-fn own_bytes(bytes: &Arc<Vec<u8>>) -> usize {
-    if Arc::strong_count(bytes) > 1 { 0 } else { bytes.len() }
 }
 
 #[cfg(test)]
@@ -302,6 +301,23 @@ mod tests {
         desk.poll(client(late), 310, &mut outbox);
         assert!(outbox.is_due());
         assert_eq!(desk.running[&client(late)].transfer.progress().0, 512);
+    }
+
+    /// As a kernel and its initramfs in one file: nobody else has it.
+    #[test]
+    fn a_file_of_an_image_may_be_longer_than_what_transfers_may_have_for_themselves() {
+        let begins = |is_shared| {
+            let mut desk = Desk::new(Box::new(|_, _, _| ()));
+            let mut outbox = Outbox::new();
+            let request = Request::parse(b"\0\x01kernel\0octet\0").expect("a request");
+            desk.request(client(1), request.clone(), 0, &mut outbox);
+            let file = BootFile::plain(Arc::new(vec![0; BYTES_LIMIT + 1]), None);
+            let found = Some((BootFile { is_shared, ..file }, Pace::Quick));
+            desk.begin(client(1), request, found, 0, &mut outbox);
+            !desk.is_idle()
+        };
+        assert!(begins(true));
+        assert!(!begins(false));
     }
 
     #[test]

@@ -72,4 +72,9 @@ fn what_follows_a_silent_window_is_sent_and_its_late_acknowledgement_sends_nothi
     }
     assert_eq!(server.transfer.handle(&ack(8), 502), Send::Nothing, "13 to 20 are under way");
     assert_eq!(server.transfer.handle(&ack(20), 503), Send::Blocks(21..25));
+    // Again two windows; the client misses the third block, and drops what comes after it.
+    let at_ms = server.transfer.poll_at().expect("it runs");
+    assert_eq!(server.transfer.poll(at_ms), Send::Blocks(21..29));
+    assert_eq!(server.transfer.handle(&ack(22), at_ms + 1), Send::Blocks(23..27));
+    assert_eq!(server.transfer.handle(&ack(26), at_ms + 2), Send::Blocks(27..31), "nothing of them is under way");
 }
