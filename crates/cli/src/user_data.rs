@@ -88,7 +88,7 @@ fn list(head: &Client, json: bool) -> anyhow::Result<()> {
     }
     let mut table = table::table(&["FILE", "BYTES", "NODES"]);
     for TemplateView { name, bytes, nodes, own } in templates {
-        let nodes = if own { "its own".to_owned() } else { nodes.to_string() };
+        let nodes = if own && nodes == 1 { "its own".to_owned() } else { nodes.to_string() };
         table.add_row([name, bytes.to_string(), nodes]);
     }
     table::print(&table)

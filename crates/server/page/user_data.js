@@ -7,10 +7,10 @@ import { size } from "./images.js";
 const REST_MS = 300;
 
 /**
- * The editor of a template. `preview(text)` asks for what a node gets with it; `buttons(keep, tell)` are what else can be
- * done; `above` stands over the preview.
+ * The editor of a template. `preview(text)` asks for what a node gets with it, and where there is but this node, nothing else can
+ * be saved; `buttons(keep)` are what else can be done; `above` stands over the preview.
  */
-function editor({ name, title, saved, preview, above, buttons }) {
+function editor({ name, title, saved, preview, isOnly, above, buttons }) {
   const shown = h("pre", { tabindex: 0, "aria-label": "Preview" });
   const said = h("p", { class: "said", role: "status" });
   const text = h("textarea", {
@@ -33,7 +33,7 @@ function editor({ name, title, saved, preview, above, buttons }) {
   let asked = 0;
   async function render() {
     const own = ++asked;
-    const finish = (isGood) => actions.forEach((button) => (button.disabled = !isGood));
+    const finish = (isGood) => actions.forEach((button) => (button.disabled = isOnly && !isGood));
     try {
       const made = await preview(text.value);
       if (own !== asked) return;
@@ -137,6 +137,7 @@ export function ownEditor(name) {
     title: "User data",
     saved: "Saved: the node runs it when it boots next.",
     preview: (text) => ask("POST", at`/v1/nodes/${name}/preview`, text),
+    isOnly: true,
     above: "What this node gets",
     buttons: (keep) => [h("button", { type: "button", click: () => keep(anew) }, "Save and make new")],
   }).card;
@@ -178,7 +179,7 @@ export function templatesView({ main, failed }) {
       template.name,
     ),
     size(template.bytes),
-    template.own ? "its own" : String(template.nodes),
+    template.own && template.nodes === 1 ? "its own" : String(template.nodes),
   ];
   async function read() {
     try {

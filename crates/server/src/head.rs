@@ -18,6 +18,7 @@ mod state;
 mod swarm;
 pub(crate) mod wishes;
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -47,7 +48,7 @@ use crate::config::{Resolved, Settings};
 use crate::files::Files;
 use crate::store::Store;
 use crate::store::archive::Archive;
-use crate::user_data::{self, Draft, Facts};
+use crate::user_data::{self, Draft, Facts, Library};
 
 /// The most requests that wait for the state; a pump with more waits itself.
 const QUEUE_LIMIT: usize = 1_024;
@@ -105,7 +106,7 @@ impl UserData {
 
     /// What it would get if another template, which it may be made of, were as in this draft.
     pub(crate) fn rendered_with(&self, draft: &Draft) -> anyhow::Result<String> {
-        let template = if self.file == self.directory().join(&draft.name) {
+        let template = if user_data::is_same(&self.file, &self.directory().join(&draft.name)) {
             draft.text.clone()
         } else {
             user_data::read(&self.file)?
@@ -113,34 +114,15 @@ impl UserData {
         user_data::render(&template, &self.facts, self.directory(), Some(draft))
     }
 
+    /// What the facts' node gets, by the name of the file that is wished for it. Looks at the disk.
+    fn of(library: &Library, facts: Facts, named: Option<&str>) -> Self {
+        // Never the file that [[node]] names: other nodes may share it.
+        let own = library.own(&facts.name);
+        Self { file: library.file(&facts.name, named), own, facts }
+    }
+
     fn directory(&self) -> &std::path::Path {
         self.own.parent().unwrap_or(std::path::Path::new("."))
-    }
-}
-
-/// A template that nodes share, and who uses what.
-#[derive(Debug)]
-pub(crate) struct SharedUserData {
-    pub(crate) name: String,
-    pub(crate) file: std::path::PathBuf,
-    /// A node for each template that is any node's.
-    pub(crate) users: Vec<UserData>,
-}
-
-impl SharedUserData {
-    /// Whether every node that gets user data now would get some with this text too. Reads the disk.
-    pub(crate) fn check(&self, text: String) -> anyhow::Result<()> {
-        let draft = Draft { name: self.name.clone(), text };
-        user_data::check_syntax(&draft)?;
-        anyhow::ensure!(!self.file.is_dir(), "{} is a folder", self.name);
-        for user in &self.users {
-            if let Err(error) = user.rendered_with(&draft)
-                && user.rendered().is_ok()
-            {
-                anyhow::bail!("{} would get no user data any more: {error:#}", user.facts.name);
-            }
-        }
-        Ok(())
     }
 }
 
@@ -329,21 +311,52 @@ impl Head {
         self.ask(move |state| state.user_data_named(&name)).await.flatten()
     }
 
-    /// A template that nodes share.
-    pub(crate) async fn shared_user_data(&self, name: String) -> Result<SharedUserData, Refusal> {
-        self.change(move |state| state.shared_user_data(name)).await
+    /// The file of a template that nodes share.
+    pub(crate) async fn shared_user_data(&self, name: String) -> Result<std::path::PathBuf, Refusal> {
+        self.change(move |state| state.shared_user_data(&name)).await
+    }
+
+    /// Whether no node that gets user data now would get none any more if a template were as in this draft. Of a thousand
+    /// nodes at most.
+    pub(crate) async fn check_user_data(&self, draft: Draft) -> anyhow::Result<()> {
+        let (library, nodes) = self.ask(|state| state.recipients()).await.context(GOING_DOWN)?;
+        let check = move || {
+            user_data::check_place(&library.directory, &draft.name)?;
+            user_data::check_syntax(&draft)?;
+            for (facts, named) in nodes {
+                let user = UserData::of(&library, facts, named.as_deref());
+                if let Err(error) = user.rendered_with(&draft)
+                    && user.rendered().is_ok()
+                {
+                    anyhow::bail!("{} would get no user data any more: {error:#}", user.facts.name);
+                }
+            }
+            Ok(())
+        };
+        tokio::task::spawn_blocking(check).await.context("checking the user data broke")?
     }
 
     /// All templates.
     pub(crate) async fn templates(&self) -> Vec<TemplateView> {
-        let Some((library, users)) = self.ask(|state| state.templates()).await else { return Vec::new() };
-        let directory = library.directory.clone();
-        let read = tokio::task::spawn_blocking(move || library.list()).await.unwrap_or_default();
-        let view = |(name, bytes): (String, u64)| {
-            let (nodes, own) = users.get(&directory.join(&name)).copied().unwrap_or_default();
-            TemplateView { name, bytes, nodes, own }
+        let Some((library, nodes)) = self.ask(|state| state.names_of_templates()).await else {
+            return Vec::new();
         };
-        read.into_iter().map(view).collect()
+        let look = move || {
+            let mut users: HashMap<std::path::PathBuf, (u64, bool)> = HashMap::new();
+            for (node, named) in &nodes {
+                let file = library.file(node, named.as_deref());
+                let is_own = file == library.own(node);
+                let (count, own) = users.entry(file).or_default();
+                (*count, *own) = (*count + 1, *own || is_own);
+            }
+            let view = |(name, bytes): (String, u64)| {
+                let file = library.directory.join(&name);
+                let (nodes, own) = users.get(&file).copied().unwrap_or_default();
+                TemplateView { name, bytes, nodes, own }
+            };
+            library.list().into_iter().map(view).collect()
+        };
+        tokio::task::spawn_blocking(look).await.unwrap_or_default()
     }
 
     /// The swarm.

@@ -4,11 +4,13 @@ pub(crate) mod diff;
 mod render;
 
 use std::fmt;
+use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use cluster::{Mac, NodeName};
+use tempfile::NamedTempFile;
 
 pub(crate) use self::render::{check_syntax, expression, render};
 
@@ -113,8 +115,8 @@ fn look_through(folder: &Path, before: &str, depth: usize, found: &mut Vec<(Stri
     }
 }
 
-/// Whether it names a file in the user data directory, if need be in a folder of it; nothing that is hidden, nothing outside,
-/// and no file has two names.
+/// Whether it names a file in the user data directory, if need be in a folder of it; nothing that is hidden, and nothing outside
+/// but by an operator's link.
 pub(crate) fn is_file_name(name: &str) -> bool {
     let is_plain = |part: &str| !part.is_empty() && !part.starts_with('.');
     name.len() <= NAME_LIMIT && !name.contains(['\\', '\0', '\n']) && name.split('/').all(is_plain)
@@ -133,19 +135,54 @@ pub(crate) fn read(file: &Path) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// Replaces a file in one step: there is never half a script.
-pub(crate) fn write(file: &Path, text: &str) -> anyhow::Result<()> {
+/// Whether two paths lead to one file.
+pub(crate) fn is_same(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).ok();
+    one == other || real(one).is_some_and(|real_one| real(other) == Some(real_one))
+}
+
+/// Whether a template can be written: only folders on the way to it, and no link, which would be lost or lead outside.
+pub(crate) fn check_place(directory: &Path, name: &str) -> anyhow::Result<()> {
+    let mut path = directory.to_owned();
+    let mut parts = name.split('/').peekable();
+    while let Some(part) = parts.next() {
+        path.push(part);
+        let shown = path.display();
+        match std::fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => break,
+            Err(error) => return Err(error).with_context(|| format!("looking at {shown}")),
+            Ok(about) if about.is_symlink() => bail!("{shown} is a link: change what it leads to"),
+            Ok(about) if about.is_dir() && parts.peek().is_none() => bail!("{shown} is a folder"),
+            Ok(about) if !about.is_dir() && parts.peek().is_some() => bail!("{shown} is no folder"),
+            Ok(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// A text on the disk that has no name yet.
+pub(crate) struct Written(NamedTempFile);
+
+/// Writes a text beside the file that it is to replace.
+pub(crate) fn write(file: &Path, text: &str) -> anyhow::Result<Written> {
     let directory = file.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(directory)
         .with_context(|| format!("making the folder {}", directory.display()))?;
-    let mut temporary = tempfile::NamedTempFile::new_in(directory)
+    let mut temporary = NamedTempFile::new_in(directory)
         .with_context(|| format!("writing into the user data directory {}", directory.display()))?;
-    std::io::Write::write_all(&mut temporary, text.as_bytes()).context("writing the user data")?;
+    temporary.write_all(text.as_bytes()).context("writing the user data")?;
     // A new one is its owner's alone; who may read the old one may read this one.
     if let Ok(about) = std::fs::metadata(file) {
         temporary.as_file().set_permissions(about.permissions()).context("writing the user data")?;
     }
     temporary.as_file().sync_all().context("writing the user data")?;
-    temporary.persist(file).with_context(|| format!("replacing {}", file.display()))?;
-    Ok(())
+    Ok(Written(temporary))
+}
+
+impl Written {
+    /// Replaces the file in one step: there is never half a script.
+    pub(crate) fn replace(self, file: &Path) -> anyhow::Result<()> {
+        self.0.persist(file).with_context(|| format!("replacing {}", file.display()))?;
+        Ok(())
+    }
 }

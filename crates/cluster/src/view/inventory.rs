@@ -89,7 +89,7 @@ pub struct TemplateView {
     pub bytes: u64,
     /// The nodes whose user data it is; others may include it.
     pub nodes: u64,
-    /// Whether it is one node's alone, which has the file's name without `.sh`.
+    /// Whether it is the own one of a node, which has the file's name without `.sh`.
     pub own: bool,
 }
 

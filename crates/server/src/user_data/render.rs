@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, bail};
 use minijinja::{Environment, Error, ErrorKind, UndefinedBehavior, context};
 
-use super::{BYTES_LIMIT, Draft, Facts, is_file_name, read};
+use super::{BYTES_LIMIT, Draft, Facts, is_file_name, is_same, read};
 
 /// Steps a template may take, so that a loop without end ends.
 const FUEL: u64 = 1_000_000;
@@ -34,10 +34,7 @@ pub(crate) fn render(
     let mut environment = environment();
     let (directory, draft, count) = (directory.to_owned(), draft.cloned(), AtomicUsize::new(0));
     environment.set_loader(move |name| {
-        let before = count.fetch_add(1, Ordering::Relaxed);
-        let text = load(&directory, name, before)?;
-        let draft = draft.as_ref().filter(|draft| draft.name == name);
-        Ok(draft.map(|draft| draft.text.clone()).or(text))
+        load(&directory, name, draft.as_ref(), count.fetch_add(1, Ordering::Relaxed))
     });
     let address = facts.address.map(|address| address.to_string()).unwrap_or_default();
     let values = context! {
@@ -81,7 +78,7 @@ fn environment() -> Environment<'static> {
 }
 
 /// A file that a template names. `before`: how many were read for it already.
-fn load(directory: &Path, name: &str, before: usize) -> Result<Option<String>, Error> {
+fn load(directory: &Path, name: &str, draft: Option<&Draft>, before: usize) -> Result<Option<String>, Error> {
     let refuse = |why: String| Err(Error::new(ErrorKind::InvalidOperation, why));
     if !is_file_name(name) {
         return refuse(format!("`{name}` is no file name in the user data directory"));
@@ -90,6 +87,9 @@ fn load(directory: &Path, name: &str, before: usize) -> Result<Option<String>, E
         return refuse(format!("more than {FILES_LIMIT} files are included"));
     }
     let file = directory.join(name);
+    if let Some(draft) = draft.filter(|draft| is_same(&file, &directory.join(&draft.name))) {
+        return Ok(Some(draft.text.clone()));
+    }
     if !file.is_file() {
         return Ok(None);
     }

@@ -1,21 +1,21 @@
 //! What the head tells of its nodes: to the operator, and to a node of its user data.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-use cluster::BootToken;
 use cluster::swarm::{LocalState, RoleWish};
 use cluster::view::{NodeDetail, NodeView};
+use cluster::{BootToken, NodeName};
 
 use super::State;
+use crate::head::UserData;
 use crate::head::access::Refusal;
 use crate::head::node::Node;
-use crate::head::{SharedUserData, UserData};
 use crate::user_data::{Facts, Library, is_file_name};
 
-/// The most templates that are rendered to see whether a change of another breaks them.
-const CHECKED_LIMIT: usize = 200;
+/// Of how many nodes the user data is rendered to see whether a changed template breaks it.
+const CHECKED_LIMIT: usize = 1_000;
 
 /// A node's role in the swarm now, as [`State::roles`] knows it.
 pub(super) fn role_in(roles: &HashMap<&str, &'static str>, node: &Node) -> &'static str {
@@ -34,38 +34,38 @@ impl State {
         self.named(name).map(|node| self.user_data(node))
     }
 
-    pub(in crate::head) fn shared_user_data(&self, name: String) -> Result<SharedUserData, Refusal> {
-        if !is_file_name(&name) {
+    pub(in crate::head) fn shared_user_data(&self, name: &str) -> Result<PathBuf, Refusal> {
+        if !is_file_name(name) {
             let text = format!("`{name}` is no file name in the user data directory");
             return Err(Refusal::Wrong(text));
         }
         if let Some(node) = name.strip_suffix(".sh").filter(|node| self.named(node).is_some()) {
             let text =
-                format!("{name} is {node}'s alone: say {node}, as in `fledermaus user-data edit {node}`");
+                format!("{name} is {node}'s own: say {node}, as in `fledermaus user-data edit {node}`");
             return Err(Refusal::Conflict(text));
         }
-        let users = self.nodes.values().map(|node| self.user_data(node));
-        let one_each: BTreeMap<PathBuf, UserData> = users.map(|user| (user.file.clone(), user)).collect();
-        let users = one_each.into_values().take(CHECKED_LIMIT).collect();
-        Ok(SharedUserData { file: self.settings.user_data.directory.join(&name), name, users })
+        Ok(self.settings.user_data.directory.join(name))
     }
 
-    /// Where the templates are; which of them are how many nodes', and whether one node's alone.
-    pub(in crate::head) fn templates(&self) -> (Library, HashMap<PathBuf, (u64, bool)>) {
-        let library = &self.settings.user_data;
-        let mut users: HashMap<PathBuf, (u64, bool)> = HashMap::new();
-        for node in self.nodes.values() {
-            let file = library.file(&node.kept.name, node.user_data.as_deref());
-            let own = file == library.own(&node.kept.name);
-            let (count, is_own) = users.entry(file).or_default();
-            (*count, *is_own) = (*count + 1, own);
-        }
-        (library.clone(), users)
+    /// Who gets user data, and which template is wished for them.
+    pub(in crate::head) fn recipients(&self) -> (Library, Vec<(Facts, Option<String>)>) {
+        let nodes = self.nodes.values().take(CHECKED_LIMIT);
+        let nodes = nodes.map(|node| (self.facts(node), node.user_data.clone()));
+        (self.settings.user_data.clone(), nodes.collect())
+    }
+
+    /// The same of all nodes, by their names alone.
+    pub(in crate::head) fn names_of_templates(&self) -> (Library, Vec<(NodeName, Option<String>)>) {
+        let nodes = self.nodes.values().map(|node| (node.kept.name.clone(), node.user_data.clone()));
+        (self.settings.user_data.clone(), nodes.collect())
     }
 
     pub(super) fn user_data(&self, node: &Node) -> UserData {
-        let library = &self.settings.user_data;
-        let facts = Facts {
+        UserData::of(&self.settings.user_data, self.facts(node), node.user_data.as_deref())
+    }
+
+    fn facts(&self, node: &Node) -> Facts {
+        Facts {
             name: node.kept.name.clone(),
             mac: node.kept.mac,
             address: self.address(node),
@@ -77,10 +77,7 @@ impl State {
             cluster: self.settings.name.clone(),
             domain: self.settings.domain.clone(),
             head: self.dhcp.settings.server,
-        };
-        // Never the file that [[node]] names: other nodes may share it.
-        let own = library.own(&node.kept.name);
-        UserData { file: library.file(&node.kept.name, node.user_data.as_deref()), own, facts }
+        }
     }
 
     pub(in crate::head) fn named(&self, name: &str) -> Option<&Node> {

@@ -26,7 +26,7 @@ const ANSWER_LIMIT: usize = 1 << 20;
 pub(super) struct Api {
     pub(super) desk: Desk,
     router: Router,
-    _state_dir: tempfile::TempDir,
+    state_dir: tempfile::TempDir,
 }
 
 /// The configuration in this folder.
@@ -58,7 +58,12 @@ impl Api {
         let (head, state_dir) = head().await;
         let door = DoorFacts { url: "https://head:8443".to_owned(), fingerprint: "ab".repeat(32) };
         let desk = Desk::new(head, Some(door), options(state_dir.path()));
-        Self { router: app(desk.clone()), desk, _state_dir: state_dir }
+        Self { router: app(desk.clone()), desk, state_dir }
+    }
+
+    /// Where its user data and its state are.
+    pub(super) fn folder(&self) -> &std::path::Path {
+        self.state_dir.path()
     }
 
     pub(super) async fn ask(&self, request: &str, headers: &[(&str, &str)], body: &str) -> Answer {

@@ -1,6 +1,8 @@
 //! User data for operators: templates, what a node would get, and what was before.
 //!
-//! A name with a dot or a slash is a file's, of a template that nodes share; node names have neither.
+//! A name is a node's, else that of a template's file.
+
+use std::path::{Path as FilePath, PathBuf};
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -13,54 +15,63 @@ use serde::Deserialize;
 use super::nodes::no_node;
 use super::{Desk, failure};
 use crate::access::Principal;
-use crate::head::{Head, SharedUserData, UserData};
+use crate::head::{Head, UserData};
 use crate::user_data::diff::diff;
 use crate::user_data::{self, Draft, Owner};
 
 /// What a name stands for.
 enum Subject {
-    Node(UserData),
-    Shared(SharedUserData),
+    Node(Box<UserData>),
+    /// A template by its name, and its file.
+    Shared(String, PathBuf),
 }
 
 impl Subject {
     async fn of(head: &Head, name: &str) -> Result<Self, Box<Response>> {
-        if name.parse::<NodeName>().is_ok() {
-            let node = head.user_data_named(name.to_owned()).await;
-            return node.map(Self::Node).ok_or_else(|| Box::new(no_node(name)));
+        if let Some(node) = head.user_data_named(name.to_owned()).await {
+            return Ok(Self::Node(Box::new(node)));
         }
-        let shared = head.shared_user_data(name.to_owned()).await;
-        shared.map(Self::Shared).map_err(|refusal| Box::new(refusal.into_response()))
+        match head.shared_user_data(name.to_owned()).await {
+            // Most who say that mean a node.
+            Ok(file) if name.parse::<NodeName>().is_ok() && !file.is_file() => Err(Box::new(no_node(name))),
+            Ok(file) => Ok(Self::Shared(name.to_owned(), file)),
+            Err(refusal) => Err(Box::new(refusal.into_response())),
+        }
     }
 
     fn owner(&self) -> Owner {
         match self {
             Self::Node(node) => Owner::Node(node.facts.mac),
-            Self::Shared(shared) => Owner::Shared(shared.name.clone()),
+            Self::Shared(name, _) => Owner::Shared(name.clone()),
         }
     }
 
     /// The file that has it now.
-    fn file(&self) -> &std::path::Path {
+    fn file(&self) -> &FilePath {
         match self {
             Self::Node(node) => &node.file,
-            Self::Shared(shared) => &shared.file,
+            Self::Shared(_, file) => file,
         }
     }
 
     /// The file that is written.
-    fn target(&self) -> &std::path::Path {
+    fn target(&self) -> &FilePath {
         match self {
             Self::Node(node) => &node.own,
-            Self::Shared(shared) => &shared.file,
+            Self::Shared(_, file) => file,
         }
     }
 
-    fn check(&self, text: &str) -> anyhow::Result<()> {
-        match self {
-            Self::Node(node) => node.render(text).map(drop),
-            Self::Shared(shared) => shared.check(text.to_owned()),
-        }
+    /// Whether it may be this text: of a node's own file too, others may be made.
+    async fn check(&self, head: &Head, text: &str) -> anyhow::Result<()> {
+        let name = match self {
+            Self::Node(node) => {
+                node.render(text)?;
+                format!("{}.sh", node.facts.name)
+            }
+            Self::Shared(name, _) => name.clone(),
+        };
+        head.check_user_data(Draft { name, text: text.to_owned() }).await
     }
 }
 
@@ -120,20 +131,19 @@ pub(super) async fn set(
         Ok(subject) => subject,
         Err(response) => return *response,
     };
-    // A template that all use has all their user data rendered.
-    let check = move || (subject.check(&text), subject, text);
-    let Ok((checked, subject, text)) = tokio::task::spawn_blocking(check).await else {
-        return failure(StatusCode::INTERNAL_SERVER_ERROR, "checking it broke: see the head's log");
-    };
-    if let Err(error) = checked {
+    if let Err(error) = subject.check(&desk.head, &text).await {
         return failure(StatusCode::BAD_REQUEST, format!("{error:#}"));
     }
     let found = user_data::read(subject.file()).ok();
+    let written = match user_data::write(subject.target(), &text) {
+        Ok(written) => written,
+        Err(error) => return failure(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")),
+    };
     // The history first: nothing changes that it does not tell.
-    if let Err(refusal) = desk.head.note_user_data(who, subject.owner(), name, found, text.clone()).await {
+    if let Err(refusal) = desk.head.note_user_data(who, subject.owner(), name, found, text).await {
         return refusal.into_response();
     }
-    match user_data::write(subject.target(), &text) {
+    match written.replace(subject.target()) {
         Ok(()) => StatusCode::OK.into_response(),
         Err(error) => failure(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")),
     }

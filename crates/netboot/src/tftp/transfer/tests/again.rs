@@ -76,5 +76,9 @@ fn what_follows_a_silent_window_is_sent_and_its_late_acknowledgement_sends_nothi
     let at_ms = server.transfer.poll_at().expect("it runs");
     assert_eq!(server.transfer.poll(at_ms), Send::Blocks(21..29));
     assert_eq!(server.transfer.handle(&ack(22), at_ms + 1), Send::Blocks(23..27));
-    assert_eq!(server.transfer.handle(&ack(26), at_ms + 2), Send::Blocks(27..31), "nothing of them is under way");
+    assert_eq!(
+        server.transfer.handle(&ack(26), at_ms + 2),
+        Send::Blocks(27..31),
+        "nothing of them is under way"
+    );
 }

@@ -112,7 +112,7 @@ async fn a_template_that_nodes_share_is_set_if_it_breaks_no_node_and_has_a_histo
     assert!(names.contains(&(&"parts/disk.sh".into(), &false.into())), "{names:?}");
 
     for (name, words) in [
-        ("node1.sh", "node1.sh is node1's alone"),
+        ("node1.sh", "node1.sh is node1's own"),
         ("..%2Fcluster.toml", "is no file name in the user data directory"),
         ("parts%2F..%2F..%2Fx", "is no file name"),
         (".hidden", "is no file name"),
@@ -126,7 +126,38 @@ async fn a_template_that_nodes_share_is_set_if_it_breaks_no_node_and_has_a_histo
         let read = api.with(&token, &format!("GET /v1/user-data/{name}"), "").await;
         assert!(read.status.is_client_error() && read.body.contains(words), "{name}: {}", read.body);
     }
-    assert_eq!(put(part, "echo {{ node.role }}\n").await.status, StatusCode::OK);
+    // Another node's user data includes the own file of this one.
+    assert_eq!(put("node2", "{% include 'node1.sh' %}").await.status, StatusCode::OK);
+    let refused = put("node1", "{% if node.name == 'node2' %}{{ node.nmae }}{% endif %}").await;
+    assert!(
+        refused.body.contains("node2 would get no user data any more: line 1 of node1.sh"),
+        "{}",
+        refused.body
+    );
+
+    let folder = api.folder().join("user-data");
+    std::os::unix::fs::symlink("parts/disk.sh", folder.join("link.sh")).expect("a link");
+    std::fs::write(folder.join("base"), "echo\n").expect("written");
+    for (name, words) in [
+        ("link.sh", "link.sh is a link: change what it leads to"),
+        ("parts%2Fdisk.sh%2Fx.sh", "parts/disk.sh is no folder"),
+        ("node3", "there is no node"),
+    ] {
+        let refused = put(name, "echo\n").await;
+        assert!(refused.status.is_client_error() && refused.body.contains(words), "{name}: {}", refused.body);
+        let history = api.with(&token, &format!("GET /v1/user-data/{name}/history"), "").await;
+        assert!(history.body == "[]" || history.status == StatusCode::NOT_FOUND, "{name}: {}", history.body);
+    }
+    assert_eq!(
+        put("base", "echo base\n").await.status,
+        StatusCode::OK,
+        "a file whose name could be a node's"
+    );
+    // Who is made of a link is made of what it leads to.
+    assert_eq!(put("node2", "{% include 'link.sh' %}").await.status, StatusCode::OK);
+    assert_eq!(put("node1", "echo\n").await.status, StatusCode::OK);
+    let refused = put(part, "{{ node.nmae }}").await;
+    assert!(refused.body.contains("node2 would get no user data any more"), "{}", refused.body);
 }
 
 #[tokio::test]
