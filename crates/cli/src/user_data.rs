@@ -49,7 +49,7 @@ pub(crate) fn run(
 fn edit(head: &Client, node: &Subject, command: &str) -> anyhow::Result<()> {
     let before = match head.get_text(&path(node)) {
         // One that is not there yet begins empty.
-        Err(ClientError::Refused { status: 404, .. }) if is_file(node) => String::new(),
+        Err(ClientError::Refused { status: 404, .. }) if node.is_file() => String::new(),
         found => found?,
     };
     let (_, name) = node.as_str().rsplit_once('/').unwrap_or(("", node.as_str()));
@@ -74,7 +74,7 @@ fn put(head: &Client, node: &Subject, template: &str) -> anyhow::Result<()> {
 
 fn said(node: &Subject, what: &str) {
     let name = node.as_str();
-    if is_file(node) {
+    if node.is_file() {
         println!("nodes that use {name} run {what} when they boot next");
     } else {
         println!("{name} runs {what} when it boots next; `fledermaus node reboot {name}` makes it now");
@@ -112,11 +112,6 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 fn path(node: &Subject) -> String {
     format!("/v1/user-data/{}", utf8_percent_encode(node.as_str(), NON_ALPHANUMERIC))
-}
-
-/// Node names have neither dots nor slashes.
-fn is_file(node: &Subject) -> bool {
-    node.as_str().contains(['.', '/'])
 }
 
 fn read(file: &Path) -> anyhow::Result<String> {

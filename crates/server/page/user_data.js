@@ -7,8 +7,8 @@ import { size } from "./images.js";
 const REST_MS = 300;
 
 /**
- * The editor of a template. `preview(text)` asks for what a node gets with it, and where there is but this node, nothing else can
- * be saved; `buttons(keep)` are what else can be done; `above` stands over the preview.
+ * The editor of a template. `preview(text)` asks for what a node gets with it; with `isOnly` that node alone has it, and what
+ * it cannot get cannot be saved. `buttons(keep)` are what else can be done; `above` stands over the preview.
  */
 function editor({ name, title, saved, preview, isOnly, above, buttons }) {
   const shown = h("pre", { tabindex: 0, "aria-label": "Preview" });

@@ -53,10 +53,10 @@ impl Image {
         })?;
         let manifest: Manifest =
             serde_json::from_str(&text).with_context(|| format!("reading {}", path.display()))?;
-        let open = |artefact| anyhow::Ok(Arc::new(ImageFile::open(directory, artefact)?));
-        let kernel = open(&manifest.kernel)?;
-        let initramfs = open(&manifest.initramfs)?;
-        let one_file = manifest.one_file.as_ref().map(open).transpose()?;
+        let small = |artefact| anyhow::Ok(Arc::new(ImageFile::open(directory, artefact)?));
+        let kernel = small(&manifest.kernel)?;
+        let initramfs = small(&manifest.initramfs)?;
+        let one_file = manifest.one_file.as_ref().map(small).transpose()?;
         let folder = directory.join(FIRMWARE_FOLDER);
         let mut firmware = BTreeMap::new();
         for artefact in &manifest.firmware {
@@ -129,12 +129,14 @@ impl Image {
 
 /// Opens a file and verifies it; holds nothing of it in memory.
 fn open_verified(directory: &Path, artefact: &Artefact) -> anyhow::Result<File> {
-    let path = place(directory, artefact)?;
-    let mut file = File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-    let mut hash = Sha256::new();
-    let bytes = std::io::copy(&mut file, &mut hash).with_context(|| format!("reading {}", path.display()))?;
-    verify(&path, artefact, bytes, hash.finalize().into())?;
+    let file = open(directory, artefact)?;
+    verify(&file, directory, artefact)?;
     Ok(file)
+}
+
+fn open(directory: &Path, artefact: &Artefact) -> anyhow::Result<File> {
+    let path = place(directory, artefact)?;
+    File::open(&path).with_context(|| format!("opening {}", path.display()))
 }
 
 /// A manifest names files of its own directory, nothing else.
@@ -145,8 +147,12 @@ fn place(directory: &Path, artefact: &Artefact) -> anyhow::Result<PathBuf> {
     Ok(directory.join(&artefact.file))
 }
 
-fn verify(path: &Path, artefact: &Artefact, bytes: u64, hash: [u8; 32]) -> anyhow::Result<()> {
-    if bytes != artefact.bytes || Digest(hash) != artefact.sha256 {
+/// Reads it to its end.
+fn verify(mut file: &File, directory: &Path, artefact: &Artefact) -> anyhow::Result<()> {
+    let path = place(directory, artefact)?;
+    let mut hash = Sha256::new();
+    let bytes = std::io::copy(&mut file, &mut hash).with_context(|| format!("reading {}", path.display()))?;
+    if bytes != artefact.bytes || Digest(hash.finalize().into()) != artefact.sha256 {
         bail!("{} is not what the image's manifest says: build the image anew", path.display());
     }
     Ok(())

@@ -16,9 +16,9 @@ mod rollout;
 pub(crate) mod stack;
 mod state;
 mod swarm;
+mod user_data;
 pub(crate) mod wishes;
 
-use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,28 +27,25 @@ use anyhow::Context;
 use cluster::phase::Step;
 use cluster::report::{Orders, Report};
 use cluster::swarm::Rollout;
-use cluster::view::{
-    BootView, LeaseView, NodeDetail, NodePage, NodeView, RivalView, StackView, SwarmView, TemplateView,
-};
+use cluster::view::{BootView, LeaseView, NodeDetail, NodePage, NodeView, RivalView, StackView, SwarmView};
 use cluster::{BootToken, Mac, Phase};
 use netboot::dhcp::{Answer, Kind, Request};
 use netboot::dns::Zone;
 use netboot::tftp::Pace;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 
-use self::access::Refusal;
 use self::keeper::{Job, Keeper, Wait};
 pub(crate) use self::logs::NoLogs;
 use self::news::{NEWS_LIMIT, News};
 pub(crate) use self::rollout::Steer;
 pub(crate) use self::state::listed::NodeWish;
 use self::state::{Served, State};
+pub(crate) use self::user_data::UserData;
 use crate::artefacts::{ImageFile, Images};
 use crate::config::{Resolved, Settings};
 use crate::files::Files;
 use crate::store::Store;
 use crate::store::archive::Archive;
-use crate::user_data::{self, Draft, Facts, Library};
 
 /// The most requests that wait for the state; a pump with more waits itself.
 const QUEUE_LIMIT: usize = 1_024;
@@ -81,48 +78,6 @@ impl BootFile {
 
     fn wait(&self) -> Wait {
         if self.is_promise { Wait::ForDisk } else { Wait::No }
-    }
-}
-
-/// Who a node's user data is for, and where its template lies.
-#[derive(Clone, Debug)]
-pub(crate) struct UserData {
-    pub(crate) file: std::path::PathBuf,
-    pub(crate) own: std::path::PathBuf,
-    pub(crate) facts: Facts,
-}
-
-impl UserData {
-    /// What the node gets.
-    pub(crate) fn rendered(&self) -> anyhow::Result<String> {
-        let template = user_data::read(&self.file)?;
-        self.render(&template).with_context(|| format!("rendering {}", self.file.display()))
-    }
-
-    /// What it would get of another template.
-    pub(crate) fn render(&self, template: &str) -> anyhow::Result<String> {
-        user_data::render(template, &self.facts, self.directory(), None)
-    }
-
-    /// What it would get if another template, which it may be made of, were as in this draft.
-    pub(crate) fn rendered_with(&self, draft: &Draft) -> anyhow::Result<String> {
-        let template = if user_data::is_same(&self.file, &self.directory().join(&draft.name)) {
-            draft.text.clone()
-        } else {
-            user_data::read(&self.file)?
-        };
-        user_data::render(&template, &self.facts, self.directory(), Some(draft))
-    }
-
-    /// What the facts' node gets, by the name of the file that is wished for it. Looks at the disk.
-    fn of(library: &Library, facts: Facts, named: Option<&str>) -> Self {
-        // Never the file that [[node]] names: other nodes may share it.
-        let own = library.own(&facts.name);
-        Self { file: library.file(&facts.name, named), own, facts }
-    }
-
-    fn directory(&self) -> &std::path::Path {
-        self.own.parent().unwrap_or(std::path::Path::new("."))
     }
 }
 
@@ -260,11 +215,6 @@ impl Head {
         self.ask(move |state| state.report(&token, client, report)).await.flatten()
     }
 
-    /// What a node's user data is; `None` if the token is not of a boot at that address, or it is burnt.
-    pub(crate) async fn user_data(&self, token: BootToken, client: Ipv4Addr) -> Option<UserData> {
-        self.ask(move |state| state.user_data_of(&token, client)).await.flatten()
-    }
-
     /// All nodes.
     pub(crate) async fn nodes(&self) -> Vec<NodeView> {
         self.ask(|state| state.views()).await.unwrap_or_default()
@@ -304,59 +254,6 @@ impl Head {
             Err(error) => tracing::error!("reading a timeline: {error:#}"),
         }
         Some(detail)
-    }
-
-    /// A node's user data, for the operator.
-    pub(crate) async fn user_data_named(&self, name: String) -> Option<UserData> {
-        self.ask(move |state| state.user_data_named(&name)).await.flatten()
-    }
-
-    /// The file of a template that nodes share.
-    pub(crate) async fn shared_user_data(&self, name: String) -> Result<std::path::PathBuf, Refusal> {
-        self.change(move |state| state.shared_user_data(&name)).await
-    }
-
-    /// Whether no node that gets user data now would get none any more if a template were as in this draft. Of a thousand
-    /// nodes at most.
-    pub(crate) async fn check_user_data(&self, draft: Draft) -> anyhow::Result<()> {
-        let (library, nodes) = self.ask(|state| state.recipients()).await.context(GOING_DOWN)?;
-        let check = move || {
-            user_data::check_place(&library.directory, &draft.name)?;
-            user_data::check_syntax(&draft)?;
-            for (facts, named) in nodes {
-                let user = UserData::of(&library, facts, named.as_deref());
-                if let Err(error) = user.rendered_with(&draft)
-                    && user.rendered().is_ok()
-                {
-                    anyhow::bail!("{} would get no user data any more: {error:#}", user.facts.name);
-                }
-            }
-            Ok(())
-        };
-        tokio::task::spawn_blocking(check).await.context("checking the user data broke")?
-    }
-
-    /// All templates.
-    pub(crate) async fn templates(&self) -> Vec<TemplateView> {
-        let Some((library, nodes)) = self.ask(|state| state.names_of_templates()).await else {
-            return Vec::new();
-        };
-        let look = move || {
-            let mut users: HashMap<std::path::PathBuf, (u64, bool)> = HashMap::new();
-            for (node, named) in &nodes {
-                let file = library.file(node, named.as_deref());
-                let is_own = file == library.own(node);
-                let (count, own) = users.entry(file).or_default();
-                (*count, *own) = (*count + 1, *own || is_own);
-            }
-            let view = |(name, bytes): (String, u64)| {
-                let file = library.directory.join(&name);
-                let (nodes, own) = users.get(&file).copied().unwrap_or_default();
-                TemplateView { name, bytes, nodes, own }
-            };
-            library.list().into_iter().map(view).collect()
-        };
-        tokio::task::spawn_blocking(look).await.unwrap_or_default()
     }
 
     /// The swarm.

@@ -135,17 +135,23 @@ impl Subject {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is surely a file: node names have neither dots nor slashes.
+    pub(crate) fn is_file(&self) -> bool {
+        self.0.contains(['.', '/'])
+    }
 }
 
 impl FromStr for Subject {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if !text.contains(['.', '/']) {
+        let subject = Self(text.to_owned());
+        if !subject.is_file() {
             let name: Result<NodeName, _> = text.parse();
             name.map_err(|error| format!("{error}; and the name of a file has a dot or a slash in it"))?;
         }
-        Ok(Self(text.to_owned()))
+        Ok(subject)
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct ImageFile {
     file: File,
     bytes: usize,
     sha256: Digest,
-    /// As it was when it was verified.
+    /// As it was before it was verified.
     stamp: Stamp,
     /// The content while a transfer has it, so that fifty boards that power on at once share one copy. Locked while the
     /// file is read. Not `Weak<[u8]>`: that would hold the bytes themselves when nobody has them any more.
@@ -43,8 +43,10 @@ impl ImageFile {
     /// # Errors
     /// It is not there, is not what the manifest says, or is too large.
     pub(super) fn open(folder: &Path, artefact: &Artefact) -> anyhow::Result<Self> {
-        let file = super::open_verified(folder, artefact)?;
+        let file = super::open(folder, artefact)?;
+        // Before: what somebody writes meanwhile is noticed when it is read.
         let stamp = stamp(&file)?;
+        super::verify(&file, folder, artefact)?;
         if artefact.bytes > BYTES_LIMIT {
             let path = folder.join(&artefact.file);
             bail!("{} has {} bytes; at most {BYTES_LIMIT} are served", path.display(), artefact.bytes);
@@ -107,12 +109,18 @@ mod tests {
         Artefact { file: name.to_owned(), bytes: content.len() as u64, sha256 }
     }
 
+    /// A file with the word `good` in it, and its folder.
+    fn good(name: &str) -> (tempfile::TempDir, ImageFile) {
+        let house = tempfile::tempdir().expect("a folder");
+        std::fs::write(house.path().join(name), b"good").expect("written");
+        let file = ImageFile::open(house.path(), &artefact(name, b"good")).expect("verified");
+        (house, file)
+    }
+
     #[test]
     fn a_file_is_the_one_that_was_verified_and_is_held_while_it_is_sent() {
-        let house = tempfile::tempdir().expect("a folder");
+        let (house, file) = good("start.elf");
         let path = house.path().join("start.elf");
-        std::fs::write(&path, b"good").expect("written");
-        let file = ImageFile::open(house.path(), &artefact("start.elf", b"good")).expect("verified");
         std::fs::remove_file(&path).expect("removed");
         std::fs::write(&path, b"evil").expect("written");
         assert!(file.at_hand().is_none());
@@ -127,16 +135,18 @@ mod tests {
 
     #[test]
     fn what_somebody_wrote_into_the_file_is_not_served() {
-        let house = tempfile::tempdir().expect("a folder");
-        let path = house.path().join("kernel");
-        std::fs::write(&path, b"good").expect("written");
-        let file = ImageFile::open(house.path(), &artefact("kernel", b"good")).expect("verified");
-        // Another name is no other content.
-        std::fs::rename(&path, house.path().join("old")).expect("renamed");
-        assert_eq!(&file.read().expect("readable")[..], b"good");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-        let open = std::fs::OpenOptions::new().write(true).open(house.path().join("old")).expect("there");
-        open.write_all_at(b"evil", 0).expect("written");
+        let (house, file) = good("kernel");
+        let open = std::fs::OpenOptions::new().write(true).open(house.path().join("kernel")).expect("there");
+        // Until the clock of the file system has gone on.
+        let write = |content: &[u8]| {
+            let before = stamp(&file.file).expect("there");
+            while stamp(&file.file).expect("there") == before {
+                open.write_all_at(content, 0).expect("written");
+            }
+        };
+        write(b"good");
+        assert_eq!(&file.read().expect("readable")[..], b"good", "no other content");
+        write(b"evil");
         let refused = file.read().expect_err("not what was verified").to_string();
         assert!(refused.contains("it was changed since"), "{refused}");
     }
