@@ -326,22 +326,6 @@ fn without_options_the_answer_is_the_first_block() {
 }
 
 #[test]
-fn duplicate_acknowledgements_raise_no_apprentices() {
-    let (mut transfer, _) = Server::new(&plain("kernel"), file(5_000), 0);
-    assert_eq!(transfer.handle(&ack(1), 1).len(), 1);
-    for now_ms in 2..10 {
-        assert!(transfer.handle(&ack(1), now_ms).is_empty());
-    }
-    let request = Request { windowsize: Some(4), ..plain("kernel") };
-    let (mut transfer, _) = Server::new(&request, file(50_000), 0);
-    assert_eq!(transfer.handle(&ack(0), 1).len(), 4);
-    assert_eq!(transfer.handle(&ack(4), 1).len(), 4);
-    assert_eq!(transfer.handle(&ack(4), 2).len(), 4, "with windows it says that a block is missing");
-    assert!(transfer.handle(&ack(4), 3).is_empty(), "but only once");
-    assert_eq!(transfer.handle(&ack(6), 4)[0][..4], [0, 3, 0, 7], "half a window: go on behind it");
-}
-
-#[test]
 fn what_was_never_sent_cannot_be_acknowledged() {
     let (mut transfer, _) = Server::new(&plain("kernel"), file(5_000), 0);
     for packet in [ack(2), ack(40_000), ack(0xffff), vec![], vec![0], vec![0, 4, 1], data_packet(1, b"x")] {
@@ -360,45 +344,6 @@ fn the_client_s_error_ends_it_at_once() {
     );
     assert!(transfer.handle(&ack(1), 2).is_empty());
     assert!(transfer.poll(u64::MAX).is_empty());
-}
-
-#[test]
-fn silence_is_answered_within_a_second_and_given_up_after_the_limit() {
-    let (mut transfer, first) = Server::new(&plain("kernel"), file(5_000), 0);
-    assert_eq!(transfer.transfer.poll_at(), Some(1_000));
-    assert!(transfer.poll(999).is_empty());
-    let mut repeated = 0;
-    let mut now_ms = 0;
-    while let Some(at_ms) = transfer.transfer.poll_at() {
-        assert!(at_ms > now_ms && at_ms - now_ms <= 8_000);
-        now_ms = at_ms;
-        for packet in transfer.poll(now_ms) {
-            assert_eq!(packet, first[0]);
-            repeated += 1;
-        }
-    }
-    assert_eq!(repeated, 8);
-    assert_eq!(transfer.transfer.outcome(), Some(&Outcome::TimedOut));
-}
-
-#[test]
-fn lw_ip_is_sent_everything_again_well_within_its_second() {
-    let (mut server, _) = Server::paced(&plain("kernel"), file(5_000), Pace::Quick, 0);
-    let mut before_ms = 0;
-    while let Some(at_ms) = server.transfer.poll_at() {
-        assert!(at_ms - before_ms <= 500);
-        before_ms = at_ms;
-        server.poll(at_ms);
-    }
-    assert!(before_ms >= 5_000, "and not given up soon");
-}
-
-#[test]
-fn a_request_that_comes_again_is_answered_again_until_the_client_is_heard() {
-    let (mut transfer, first) = Transfer::new(&plain("start.elf"), 5_000, Pace::OnRequest, 0);
-    assert_eq!(transfer.repeat(5), Some(first));
-    assert_eq!(transfer.handle(&ack(1), 6), Send::Blocks(2..3));
-    assert_eq!(transfer.repeat(7), None, "it is a new transfer's");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod browser;
 mod inventory;
 mod page;
 mod schema;
+mod user_data;
 
 use std::net::{IpAddr, Ipv4Addr};
 
