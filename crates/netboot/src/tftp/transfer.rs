@@ -202,7 +202,7 @@ impl Transfer {
     /// Whether everything was sent, to a client that answered: most likely it has it all.
     pub fn is_all_sent(&self) -> bool {
         let is_near = self.last_block() <= self.end_of_window_after(self.window_end);
-        self.heard && is_near && self.under_way == self.last_block()
+        self.heard && is_near && self.sent == self.last_block()
     }
 
     fn acknowledge(&mut self, number: u16, now_ms: u64) -> Send {

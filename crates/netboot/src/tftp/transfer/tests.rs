@@ -39,6 +39,8 @@ struct Client {
     asked_again: bool,
     /// How many packets to the client the wire doubled.
     doubled: usize,
+    /// How many of its blocks the server had not heard of when it ended.
+    unheard: u64,
 }
 
 impl Client {
@@ -48,6 +50,7 @@ impl Client {
             unasked: 0,
             asked_again: false,
             doubled: 0,
+            unheard: 0,
             blksize,
             windowsize,
             received: Vec::new(),
@@ -243,6 +246,7 @@ fn timed(client: &mut Client, bytes: Arc<[u8]>, fates: Vec<Fate>) -> (Outcome, u
     loop {
         if let Some(outcome) = transfer.transfer.outcome() {
             client.doubled = wire.doubled;
+            client.unheard = client.last - transfer.transfer.acked;
             return (outcome.clone(), took_ms);
         }
         if !client.done {

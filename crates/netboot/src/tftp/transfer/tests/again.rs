@@ -137,3 +137,22 @@ fn a_request_that_comes_again_is_answered_again_until_the_client_is_heard() {
     assert_eq!(transfer.handle(&ack(1), 6), Send::Blocks(2..3));
     assert_eq!(transfer.repeat(7), None, "it is a new transfer's");
 }
+
+#[test]
+fn who_complains_of_the_last_windows_and_then_falls_silent_has_most_likely_everything() {
+    let request = Request { windowsize: Some(2), ..plain("kernel") };
+    let (mut server, _) = Server::new(&request, file(6 * 512 - 1), 0);
+    assert_eq!(server.transfer.handle(&ack(0), 1), Send::Blocks(1..3));
+    server.handle(&ack(2), 300);
+    let again = std::iter::repeat_with(|| {
+        let at_ms = server.transfer.poll_at().expect("it runs");
+        server.transfer.poll(at_ms)
+    });
+    assert!(again.take(9).any(|sent| sent == Send::Blocks(3..7)));
+    // The third came, and those after it are late.
+    assert_eq!(server.transfer.handle(&ack(3), 9_000), Send::Blocks(4..6));
+    while let Some(at_ms) = server.transfer.poll_at() {
+        server.poll(at_ms);
+    }
+    assert_eq!(server.transfer.outcome(), Some(&Outcome::Unconfirmed));
+}

@@ -29,7 +29,9 @@ proptest! {
         let bytes = file(length);
         let mut client = Client::new(blksize, windowsize);
         let outcome = play(&mut client, bytes.clone(), fates);
-        prop_assert!(matches!(outcome, Outcome::Complete | Outcome::Unconfirmed), "{outcome:?}");
+        // Who has lost what it said of more than two windows looks like one that has been gone since.
+        let is_known = matches!(outcome, Outcome::Complete | Outcome::Unconfirmed);
+        prop_assert!(is_known || client.unheard > 2 * windowsize, "{outcome:?}, {} unheard", client.unheard);
         prop_assert!(client.done);
         prop_assert!(client.received == bytes[..]);
     }
