@@ -3,6 +3,7 @@
 //! Each node carries out one order at a time; whoever calls says which are busy. A lost order or a lost
 //! answer therefore costs time, never correctness: the next look starts from what Docker says.
 
+mod authority;
 mod council;
 mod desk;
 #[cfg(test)]
@@ -150,6 +151,10 @@ pub struct Swarm {
     busy_ms: u64,
     /// The forgotten nodes whose tokens are being rotated away.
     rotating: Vec<NodeName>,
+    /// Since when none of the managers that we know has spoken.
+    unspoken_since: Option<u64>,
+    /// Whether another may speak, for none of them has for long.
+    is_open: bool,
 }
 
 impl Forming {
@@ -181,6 +186,13 @@ impl Swarm {
         }
     }
 
+    /// A node has another name from now on.
+    pub fn renamed(&mut self, old: &NodeName, new: &NodeName) {
+        let Some(known) = &mut self.known else { return };
+        let names = known.managers.iter_mut().chain(&mut known.unsure);
+        names.filter(|name| *name == old).for_each(|name| name.clone_from(new));
+    }
+
     /// The order to rotate the tokens was carried out.
     pub fn rotated(&mut self) {
         let rotated = std::mem::take(&mut self.rotating);
@@ -195,6 +207,7 @@ impl Swarm {
         if view.nodes.iter().any(|node| node.busy) {
             self.busy_ms = now_ms;
         }
+        self.listen(view, now_ms);
         match self.authority(view, now_ms) {
             Some((node, facts)) => self.tend(&mut desk, &node, &facts),
             None => self.form(&mut desk),
@@ -203,27 +216,6 @@ impl Swarm {
             self.busy_ms = now_ms;
         }
         desk.decisions
-    }
-
-    /// The manager to speak through: of the swarm we know, the leader if it reports, none that is to reboot
-    /// if another is there.
-    fn authority(&self, view: &View, now_ms: u64) -> Option<(NodeState, ManagerFacts)> {
-        let managers = view.nodes.iter().enumerate().filter_map(|(place, node)| {
-            let facts = node.facts.as_ref()?.manager.as_ref()?;
-            let ours = self.known.as_ref().is_none_or(|known| known.cluster_id == facts.cluster_id);
-            (ours && is_live(node, now_ms)).then_some((place, node, facts))
-        });
-        let (_, node, facts) = managers.min_by_key(|(place, node, facts)| {
-            let own = facts.members.iter().find(|member| member.hostname == node.name.as_str());
-            let leads = own.is_some_and(|member| member.leader);
-            let begun = own.is_some_and(|member| member.drained);
-            // Where all are to reboot, one that was begun goes first, then the first: the last speaks.
-            match node.reboot {
-                Reboot::No => (false, node.busy, !leads, *place),
-                _ => (true, node.busy, begun, usize::MAX - place),
-            }
-        })?;
-        Some((node.clone(), facts.clone()))
     }
 
     /// No manager answers: forms the swarm, or waits for one that can still come back.

@@ -190,6 +190,7 @@ impl State {
         {
             tracing::error!("renaming {} to {}: {error}", from.display(), to.display());
         }
+        self.swarm.renamed(&old, &name);
         if let Some(node) = self.nodes.get_mut(&mac) {
             node.kept.name = name;
         }

@@ -134,7 +134,9 @@ impl State {
         let known = self.swarm.known()?;
         let managers =
             self.nodes.values().filter_map(|node| Some((node, node.facts.as_ref()?.manager.as_ref()?)));
-        let ours = managers.filter(|(_, facts)| facts.cluster_id == known.cluster_id);
+        let ours = managers.filter(|(node, facts)| {
+            facts.cluster_id == known.cluster_id && self.swarm.may_speak(&node.kept.name, node.wish)
+        });
         ours.filter(|(node, _)| self.now_ms < node.heard_ms + FRESH_MS).max_by_key(|(node, _)| node.heard_ms)
     }
 

@@ -1,6 +1,7 @@
 //! The decisions against a model of Docker Swarm: random reboots, wipes, lost answers and delays.
 
 mod absent;
+mod claims;
 mod world;
 
 use proptest::prelude::*;

@@ -177,6 +177,7 @@ fn a_failed_remove_is_not_repeated_at_once() {
     };
     let other = Mac([0xb8, 0x27, 0xeb, 0, 1, 2]);
     let second = boot(&mut state, other, OTHER);
+    state.report(&token, ADDRESS, inactive()).expect("orders");
     state.report(&second, OTHER, inactive()).expect("orders");
     let manager = ManagerFacts {
         cluster_id: "c".into(),
@@ -186,7 +187,7 @@ fn a_failed_remove_is_not_repeated_at_once() {
         services: vec![],
     };
     let facts = SwarmFacts { state: LocalState::Active, node_id: "1".into(), manager: Some(manager) };
-    state.report(&second, OTHER, Report { outcomes: vec![Outcome::of(1, None)], ..inactive() });
+    state.report(&token, ADDRESS, Report { outcomes: vec![Outcome::of(1, None)], ..inactive() });
     let told = Report { swarm: Some(facts.clone()), ..inactive() };
     let mut given = state.report(&token, ADDRESS, told.clone()).expect("orders").orders;
     assert!(!given.is_empty());
