@@ -15,6 +15,7 @@ mod logs;
 mod machine;
 mod orders;
 mod outbox;
+mod pass;
 mod ports;
 mod report;
 mod restart;
@@ -37,6 +38,7 @@ use nix::sys::mman::{MlockAllFlags, mlockall};
 use docker::Docker;
 use ledger::Ledger;
 use outbox::Outbox;
+use pass::Pass;
 
 /// Docker's API.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
@@ -80,5 +82,6 @@ fn run() -> Result<()> {
     thread::spawn(move || services::start(&own_docker, &own_plan, &own_outbox, Path::new(RUN)));
     let loader = containers::Loader::new(docker.clone(), outbox.clone());
     thread::spawn(move || loader.run());
-    report::Reporter::new(&plan, docker, outbox, ledger, order_sender).run(&heart)
+    let pass = Pass::open(plan.token.clone(), &folder.join("token"));
+    report::Reporter::new(&plan, pass, docker, outbox, ledger, order_sender).run(&heart)
 }

@@ -20,6 +20,7 @@ use crate::facts::Look;
 use crate::http::{Request, exchange};
 use crate::ledger::{Entry, Ledger};
 use crate::outbox::Outbox;
+use crate::pass::Pass;
 use crate::ports::Ports;
 use crate::vigil::Vigil;
 use crate::watchdog::Heart;
@@ -42,7 +43,7 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(30);
 /// Speaks for the node.
 pub(crate) struct Reporter {
     head: SocketAddrV4,
-    path: String,
+    pass: Pass,
     look: Look,
     vigil: Vigil,
     clock: Clock,
@@ -66,6 +67,7 @@ impl Reporter {
     /// A reporter that hands orders to `orders`.
     pub(crate) fn new(
         plan: &NodePlan,
+        pass: Pass,
         docker: Docker,
         outbox: Arc<Outbox>,
         ledger: Arc<Ledger>,
@@ -73,7 +75,7 @@ impl Reporter {
     ) -> Self {
         Self {
             head: plan.head,
-            path: plan.report_path(),
+            pass,
             look: Look::new(docker),
             vigil: Vigil::default(),
             clock: Clock::default(),
@@ -113,11 +115,11 @@ impl Reporter {
             let (swarm, answering) = (facts.clone(), answering);
             let report = Report { swarm, answering, health, logs, ..self.outbox.report() };
             let sent = Instant::now();
-            match post(self.head, &self.path, &report) {
-                Ok(answer) => {
+            match post(self.head, &self.pass.report_path(), &report) {
+                Ok(Some(answer)) => {
                     self.clock.answered(&answer, sent, &self.outbox);
                     self.outbox.answered(&report);
-                    turn.next_report = Instant::now() + interval(&answer);
+                    turn.next_report = self.next_report(&answer);
                     turn.pause = PAUSES.0;
                     turn.told = facts.clone();
                     turn.told_ports = report.answering;
@@ -128,7 +130,10 @@ impl Reporter {
                     }
                     self.hand_on(answer.orders)?;
                 }
-                Err(_) => {
+                refused => {
+                    if refused.is_ok() {
+                        self.pass.refused();
+                    }
                     thread::sleep(turn.pause);
                     turn.pause = (turn.pause * 2).min(PAUSES.1);
                     return Ok(());
@@ -142,6 +147,17 @@ impl Reporter {
         let poll = if self.ports.is_complete() { poll(facts.as_ref()) } else { FORMING_POLL };
         self.outbox.wait_for_more(until_report.min(poll));
         Ok(())
+    }
+
+    /// When to report again: at once with a new token, which burns the one that others can read.
+    fn next_report(&mut self, answer: &Orders) -> Instant {
+        let given = answer.token.clone().map(|token| self.pass.take(token));
+        match given {
+            Some(Ok(true)) => return Instant::now(),
+            Some(Err(error)) => eprintln!("fledermaus-agent: {error:#}"),
+            Some(Ok(false)) | None => {}
+        }
+        Instant::now() + interval(answer)
     }
 
     /// What Docker says, once the user data has ended: before, the node is not ready to be ordered
@@ -180,8 +196,8 @@ fn poll(facts: Option<&SwarmFacts>) -> Duration {
     if facts.state == LocalState::Active && all_ready { QUIET_POLL } else { FORMING_POLL }
 }
 
-/// Posts one report.
-fn post(head: SocketAddrV4, path: &str, report: &Report) -> Result<Orders> {
+/// Posts one report; no answer if the head does not know the token.
+fn post(head: SocketAddrV4, path: &str, report: &Report) -> Result<Option<Orders>> {
     let json = serde_json::to_vec(report).context("writing a report")?;
     ensure!(json.len() <= Report::BYTES_LIMIT, "the report is too large");
     let mut stream = connect(SocketAddr::V4(head)).context("connecting to the head")?;
@@ -190,10 +206,13 @@ fn post(head: SocketAddrV4, path: &str, report: &Report) -> Result<Orders> {
     let request =
         Request { method: "POST", target: path, host: &host, content_type: "application/json", length };
     let answer = exchange(&mut stream, &request, &mut json.as_slice(), ORDERS_BYTES_LIMIT)?;
+    if answer.status == 404 {
+        return Ok(None);
+    }
     if answer.status != 200 {
         bail!("the head refuses the report (status {})", answer.status);
     }
-    serde_json::from_slice(&answer.body).context("understanding the head's answer")
+    serde_json::from_slice(&answer.body).map(Some).context("understanding the head's answer")
 }
 
 /// A connection whose reads and writes do not last for ever.

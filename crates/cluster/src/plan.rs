@@ -8,6 +8,8 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::NodeName;
 use crate::life::Life;
 
@@ -30,7 +32,8 @@ pub const USER_DATA_PARAMETER: &str = "foreman_user_data_url";
 pub const USER_DATA_SECS: u32 = 30 * 60;
 
 /// One boot's secret: 128 random bits. Whoever holds it, at the node's address, is that node for that boot.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct BootToken([u8; 16]);
 
 impl BootToken {
@@ -42,6 +45,24 @@ impl BootToken {
     /// The token as it stands in a URL: 32 hex digits. Not for logs.
     pub fn expose(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Path on the head where reports are posted with it ([`crate::report::Report`] in, [`crate::report::Orders`] out).
+    pub fn report_path(&self) -> String {
+        format!("/boot/{}/report", self.expose())
+    }
+}
+
+impl From<BootToken> for String {
+    fn from(token: BootToken) -> Self {
+        token.expose()
+    }
+}
+
+impl TryFrom<String> for BootToken {
+    type Error = InvalidToken;
+    fn try_from(text: String) -> Result<Self, InvalidToken> {
+        text.parse()
     }
 }
 
@@ -255,9 +276,10 @@ impl NodePlan {
         format!("/system/{}", self.system)
     }
 
-    /// Path on the head where reports are posted ([`crate::report::Report`] in, [`crate::report::Orders`] out).
+    /// Path on the head where reports are posted until the head gives the node another token
+    /// ([`crate::report::Orders::token`]).
     pub fn report_path(&self) -> String {
-        format!("/boot/{}/report", self.token.expose())
+        self.token.report_path()
     }
 }
 

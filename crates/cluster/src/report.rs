@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::phase::Event;
+use crate::plan::BootToken;
 use crate::stack::StackFile;
 use crate::swarm::SwarmFacts;
 
@@ -127,6 +128,10 @@ pub struct Orders {
     /// Whether an operator wants to read the node's logs: the node reports them at once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub logs: bool,
+    /// The token that the node reports with from now on, once its user data has ended. Every container reads the kernel command
+    /// line, and its packets come from the node's address: the token that stands there is burnt when this one is first used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<BootToken>,
 }
 
 impl Orders {

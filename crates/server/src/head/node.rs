@@ -41,6 +41,12 @@ pub(crate) struct Remembered {
     /// SHA-256 of the token that firmware was given for the boot it begins. It becomes this boot's when it is first used.
     #[serde(default)]
     pub(crate) offered_hash: Option<Digest>,
+    /// SHA-256 of the token that the node's agent was given in place of this boot's. It becomes this boot's when it is first used.
+    #[serde(default)]
+    pub(crate) successor_hash: Option<Digest>,
+    /// Whether it did: the one in the kernel command line is burnt.
+    #[serde(default)]
+    pub(crate) is_succeeded: bool,
     /// The user data of this boot was fetched and run; it is not served again.
     pub(crate) user_data_done: bool,
     pub(crate) reboot: Reboot,
@@ -100,6 +106,8 @@ pub(crate) struct Node {
     pub(crate) firmware: Option<FirmwareBoot>,
     /// The token of the next boot, until somebody uses it.
     pub(crate) reserve: Option<Reserve>,
+    /// The token in place of this boot's, until the agent uses it.
+    pub(crate) successor: Option<BootToken>,
 }
 
 /// A token that is made before it is needed.
@@ -143,6 +151,8 @@ impl Node {
             ready_at_ms: None,
             token_hash: None,
             offered_hash: None,
+            successor_hash: None,
+            is_succeeded: false,
             user_data_done: false,
             reboot: Reboot::No,
             life: None,
@@ -181,6 +191,7 @@ impl Node {
             rest_until_ms: 0,
             firmware: None,
             reserve: None,
+            successor: None,
         }
     }
 
@@ -223,7 +234,21 @@ impl Node {
         let command_line = self.firmware.as_ref().and_then(|boot| boot.command_line.as_ref());
         self.kept.image = command_line.map(|line| line.image).or(self.kept.image);
         self.begin_life();
+        self.open_with(token_hash);
+    }
+
+    /// This boot is opened by that token alone from now on.
+    pub(crate) fn open_with(&mut self, token_hash: Option<Digest>) {
         self.kept.token_hash = token_hash;
+        (self.kept.offered_hash, self.kept.successor_hash) = (None, None);
+        self.kept.is_succeeded = false;
+        self.successor = None;
+    }
+
+    /// The agent uses the token that it was given in place of the boot's, which is burnt with that.
+    pub(crate) fn succeed(&mut self) {
+        self.open_with(self.kept.successor_hash);
+        self.kept.is_succeeded = true;
     }
 
     /// Whether it has a label, `key=value`.
@@ -247,8 +272,7 @@ impl Node {
     /// Forgets the last life: its token, what it said and what it was told.
     fn begin_life(&mut self) {
         self.kept.ready_at_ms = None;
-        self.kept.token_hash = None;
-        self.kept.offered_hash = None;
+        self.open_with(None);
         self.kept.user_data_done = false;
         if self.kept.reboot == Reboot::Wanted {
             self.kept.reboot = Reboot::No;

@@ -264,10 +264,13 @@ impl State {
             self.event(mac, report.uptime_ms, event);
         }
         let now_ms = self.now_ms;
+        // What Docker says comes once the user data has ended, well or not.
+        let is_past_user_data = report.swarm.is_some();
         let node = self.nodes.get_mut(&mac)?;
         node.heard_ms = now_ms;
-        if report.swarm.is_some() {
+        if is_past_user_data {
             node.facts = report.swarm;
+            node.kept.user_data_done = true;
         }
         node.answering = report.answering.into_iter().take(ManagerFacts::PORTS_LIMIT).collect();
         if let Some(health) = report.health {
@@ -281,13 +284,21 @@ impl State {
             self.outcome(mac, outcome);
         }
         self.tend_swarm();
+        let token = if is_past_user_data { self.successor(mac) } else { None };
         let node = self.nodes.get(&mac)?;
         let busy = self.nodes.values().any(|node| node.is_booting(now_ms))
             || !node.orders.is_empty()
             || !self.held.is_empty();
         let report_in_ms = if busy { BUSY_REPORT_MS } else { QUIET_REPORT_MS };
         let ports = self.council().map(|(_, facts)| facts.ports()).unwrap_or_default();
-        Some(Orders { now_ms, report_in_ms, orders: node.orders.clone(), ports, logs: node.logs_wanted })
+        Some(Orders {
+            now_ms,
+            report_in_ms,
+            orders: node.orders.clone(),
+            ports,
+            logs: node.logs_wanted,
+            token,
+        })
     }
 
     /// A line from the node itself: its time is put on our clock, its words are made harmless.

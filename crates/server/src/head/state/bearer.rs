@@ -1,4 +1,4 @@
-//! Who a node is by its token and address, and that a node that runs keeps its address.
+//! Who a node is by its token and address, that a node that runs gets another token, and keeps its address.
 
 use std::net::Ipv4Addr;
 
@@ -6,16 +6,19 @@ use cluster::{BootToken, Digest, Mac};
 use sha2::{Digest as _, Sha256};
 
 use super::State;
+use super::boot::new_token;
 use crate::head::node::Node;
 use crate::store::Write;
 
 impl State {
     /// Whose boot a token is, if it comes from that node's address. The first use of a token that firmware was given
-    /// ends the node's last life.
+    /// ends the node's last life, and that of one that its agent was given the one in the kernel command line.
     pub(super) fn bearer(&mut self, token: &BootToken, client: Ipv4Addr) -> Option<Mac> {
         let hash = Some(hash(token));
         let mac = self.index.bearer(&hash?)?;
-        let known = |node: &&mut Node| node.kept.token_hash == hash || node.kept.offered_hash == hash;
+        let known = |node: &&mut Node| {
+            [node.kept.token_hash, node.kept.offered_hash, node.kept.successor_hash].contains(&hash)
+        };
         let node = self.nodes.get_mut(&mac).filter(known)?;
         // A node that runs does not ask DHCP again: its address is its own until another machine gets it.
         if self.dhcp.leases.of(mac).is_none_or(|lease| lease.address != client) {
@@ -25,8 +28,23 @@ impl State {
         if node.kept.offered_hash == hash {
             node.settle();
             self.remember(mac);
+        } else if node.kept.successor_hash == hash {
+            node.succeed();
+            self.remember(mac);
         }
         Some(mac)
+    }
+
+    /// The token that a node's agent is to use in place of the boot's, if it does not yet. It is on the disk before it is told.
+    pub(super) fn successor(&mut self, mac: Mac) -> Option<BootToken> {
+        let node = self.nodes.get_mut(&mac).filter(|node| !node.kept.is_succeeded)?;
+        if node.successor.is_none() {
+            let token = new_token()?;
+            node.kept.successor_hash = Some(hash(&token));
+            node.successor = Some(token);
+            self.remember(mac);
+        }
+        self.nodes.get(&mac)?.successor.clone()
     }
 
     /// A report counts as a renewal once half of the lease is over.
@@ -45,3 +63,6 @@ impl State {
 pub(super) fn hash(token: &BootToken) -> Digest {
     Digest(Sha256::digest(token.expose().as_bytes()).into())
 }
+
+#[cfg(test)]
+mod tests;

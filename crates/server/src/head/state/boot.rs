@@ -85,8 +85,7 @@ impl State {
         let plan = self.boot_plan(mac, client, &token, &image)?;
         let text = self.written(mac, pxelinux::render(&plan))?;
         let node = self.nodes.get_mut(&mac)?;
-        node.kept.token_hash = Some(hash(&token));
-        node.kept.offered_hash = None;
+        node.open_with(Some(hash(&token)));
         node.kept.user_data_done = false;
         node.kept.image = Some(image.id);
         self.note(mac, self.now_ms, Phase::Address, Step::Done, client.to_string());
@@ -209,7 +208,7 @@ impl State {
 }
 
 /// A token of its own for every boot.
-fn new_token() -> Option<BootToken> {
+pub(super) fn new_token() -> Option<BootToken> {
     random().map(BootToken::new)
 }
 

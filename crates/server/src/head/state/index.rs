@@ -11,7 +11,7 @@ use crate::head::node::{Node, Remembered};
 pub(super) struct Index {
     names: HashMap<NodeName, Mac>,
     tokens: HashMap<Digest, Mac>,
-    of: HashMap<Mac, (NodeName, [Option<Digest>; 2])>,
+    of: HashMap<Mac, (NodeName, [Option<Digest>; 3])>,
 }
 
 impl Index {
@@ -24,7 +24,7 @@ impl Index {
 
     /// A node's name or tokens may be new.
     pub(super) fn keep(&mut self, node: &Remembered) {
-        let tokens = [node.token_hash, node.offered_hash];
+        let tokens = [node.token_hash, node.offered_hash, node.successor_hash];
         if self.of.get(&node.mac).is_some_and(|(name, known)| *name == node.name && *known == tokens) {
             return;
         }

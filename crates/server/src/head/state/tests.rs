@@ -22,7 +22,7 @@ pub(in crate::head) fn settings() -> Settings {
     config::parse(std::path::Path::new("cluster.toml"), text).expect("valid")
 }
 
-fn state_with(memory: Memory) -> State {
+pub(super) fn state_with(memory: Memory) -> State {
     let settings = settings();
     let network = settings.network.on("lo".to_owned(), (Ipv4Addr::new(127, 0, 0, 1), 24));
     State::new(settings, &network, images(), memory).expect("a state")
