@@ -210,6 +210,11 @@ impl Head {
         self.images.borrow().clone()
     }
 
+    /// Whether the token is of a boot at that address.
+    pub(crate) async fn knows(&self, token: BootToken, client: Ipv4Addr) -> bool {
+        self.put(move |state| (state.holder(&token, client), Wait::No)).await.flatten().is_some()
+    }
+
     /// A node's report; `None` if the token is not of a boot at that address.
     pub(crate) async fn report(&self, token: BootToken, client: Ipv4Addr, report: Report) -> Option<Orders> {
         self.ask(move |state| state.report(&token, client, report)).await.flatten()

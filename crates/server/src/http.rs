@@ -3,6 +3,7 @@
 pub(crate) mod door;
 mod node;
 pub(crate) mod operator;
+mod places;
 mod system;
 
 use std::net::SocketAddrV4;

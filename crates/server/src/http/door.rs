@@ -1,55 +1,50 @@
-//! The connections of nodes: how many there may be, and how long one may take to say what it wants. Requests for the
-//! system image go to [`system`](super::system), all others to the router.
+//! The connections of nodes: how many there may be, and how long one may take to say what it wants, and its request. Requests
+//! for the system image go to [`system`](super::system), all others to the router.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::http::StatusCode;
+use axum::response::IntoResponse;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
+use super::places::Places;
 use super::{node, system};
 use crate::head::Head;
 
 /// The most connections at a time; who comes later waits in the kernel's queue.
 const CONNECTIONS_LIMIT: usize = 2_048;
+/// The most connections of one address. A node has one or two at a time.
+const ADDRESS_LIMIT: usize = 64;
 /// How long a client may take for the head of a request.
 pub(super) const HEAD_PATIENCE: Duration = Duration::from_secs(10);
-/// How long accepting pauses when the system has no more file descriptors or memory.
-const ERROR_PAUSE: Duration = Duration::from_millis(500);
+/// How long a request may take from its head to the head of the answer: its body comes within that, or it is refused.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
 /// How often a request line that comes in pieces is looked at.
 const CRAWL_PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves until it is dropped.
 pub(crate) async fn run(listener: TcpListener, head: Head) -> ! {
     let router = node::routes(head.clone());
-    let free = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
+    let mut places = Places::new(CONNECTIONS_LIMIT, ADDRESS_LIMIT);
     loop {
-        let place = free.clone().acquire_owned().await.expect("it is never closed");
-        match listener.accept().await {
-            Ok((stream, client)) => {
-                let (head, router) = (head.clone(), router.clone());
-                tokio::spawn(async move {
-                    serve(stream, client, head, router).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!("accepting a node's connection: {error}");
-                tokio::time::sleep(ERROR_PAUSE).await;
-            }
-        }
+        let (stream, client, place) = places.accept(&listener).await;
+        let (head, router) = (head.clone(), router.clone());
+        tokio::spawn(async move {
+            serve(stream, client, head, router).await;
+            drop(place);
+        });
     }
 }
 
@@ -64,7 +59,12 @@ async fn serve(stream: TcpStream, client: SocketAddr, head: Head, router: Router
             let answer = service_fn(move |mut request: Request<Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(client));
                 let answer = router.clone().oneshot(request.map(Body::new));
-                async move { Ok::<_, Infallible>(answer.await.unwrap_or_else(|never| match never {})) }
+                async move {
+                    let Ok(answer) = timeout(REQUEST_PATIENCE, answer).await else {
+                        return Ok::<_, Infallible>(StatusCode::REQUEST_TIMEOUT.into_response());
+                    };
+                    Ok(answer.unwrap_or_else(|never| match never {}))
+                }
             });
             let mut http = http1::Builder::new();
             http.timer(TokioTimer::new()).header_read_timeout(HEAD_PATIENCE);

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use axum::Json;
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, FromRequest, Path, Request, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -34,10 +34,18 @@ async fn report(
     State(head): State<Head>,
     ConnectInfo(client): ConnectInfo<SocketAddr>,
     Path(token): Path<String>,
-    Json(report): Json<Report>,
+    request: Request,
 ) -> Response {
     let (Some(token), Some(client)) = (read(&token), ipv4(client)) else {
         return StatusCode::NOT_FOUND.into_response();
+    };
+    // Before its body is read: of a stranger the head holds nothing.
+    if !head.knows(token.clone(), client).await {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let report = match Json::<Report>::from_request(request, &()).await {
+        Ok(Json(report)) => report,
+        Err(refusal) => return refusal.into_response(),
     };
     match head.report(token, client, report).await {
         Some(orders) => Json(orders).into_response(),

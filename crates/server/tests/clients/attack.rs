@@ -275,6 +275,18 @@ fn slow_large_and_many_requests_leave_the_head_up() {
         stream.set_write_timeout(Some(PATIENCE)).expect("set");
         stream
     };
+    // Bodies that are promised and do not come: who is nobody is told so before.
+    for _ in 0..20 {
+        let mut stream = connect(8080);
+        let head = format!(
+            "POST /boot/{}/report HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 524288\r\n\r\n{{",
+            "0".repeat(32)
+        );
+        stream.write_all(head.as_bytes()).expect("sent");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).expect("answered");
+        assert_eq!(&answer, b"HTTP/1.1 404", "a stranger's body is awaited");
+    }
     // Many that begin a request, or TLS, and fall silent.
     let mut held = Vec::new();
     for port in [8080, 8443] {

@@ -7,23 +7,15 @@ use sha2::{Digest as _, Sha256};
 
 use super::State;
 use super::boot::new_token;
-use crate::head::node::Node;
 use crate::store::Write;
 
 impl State {
     /// Whose boot a token is, if it comes from that node's address. The first use of a token that firmware was given
     /// ends the node's last life, and that of one that its agent was given the one in the kernel command line.
     pub(super) fn bearer(&mut self, token: &BootToken, client: Ipv4Addr) -> Option<Mac> {
+        let mac = self.holder(token, client)?;
         let hash = Some(hash(token));
-        let mac = self.index.bearer(&hash?)?;
-        let known = |node: &&mut Node| {
-            [node.kept.token_hash, node.kept.offered_hash, node.kept.successor_hash].contains(&hash)
-        };
-        let node = self.nodes.get_mut(&mac).filter(known)?;
-        // A node that runs does not ask DHCP again: its address is its own until another machine gets it.
-        if self.dhcp.leases.of(mac).is_none_or(|lease| lease.address != client) {
-            return None;
-        }
+        let node = self.nodes.get_mut(&mac)?;
         node.reserve = node.reserve.take().filter(|reserve| !reserve.is_given);
         if node.kept.offered_hash == hash {
             node.settle();
@@ -33,6 +25,17 @@ impl State {
             self.remember(mac);
         }
         Some(mac)
+    }
+
+    /// The same, and nothing follows from it.
+    pub(in crate::head) fn holder(&self, token: &BootToken, client: Ipv4Addr) -> Option<Mac> {
+        let hash = hash(token);
+        let mac = self.index.bearer(&hash)?;
+        let kept = &self.nodes.get(&mac)?.kept;
+        let is_known = [kept.token_hash, kept.offered_hash, kept.successor_hash].contains(&Some(hash));
+        // A node that runs does not ask DHCP again: its address is its own until another machine gets it.
+        let is_there = self.dhcp.leases.of(mac).is_some_and(|lease| lease.address == client);
+        (is_known && is_there).then_some(mac)
     }
 
     /// The token that a node's agent is to use in place of the boot's, if it does not yet. It is on the disk before it is told.

@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use axum::extract::{Path, Query, State};
+use axum::body::to_bytes;
+use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
@@ -23,6 +24,8 @@ use crate::store::archive::LINES_LIMIT;
 
 /// How long a login waits until another's password is checked.
 const PASSWORD_PATIENCE: Duration = Duration::from_secs(5);
+/// The largest login, in bytes.
+const LOGIN_BYTES_LIMIT: usize = 4_096;
 /// How long the head's state may take to answer and still be well.
 const READY_PATIENCE: Duration = Duration::from_secs(1);
 
@@ -48,14 +51,10 @@ pub(super) async fn me(Extension(who): Extension<Principal>) -> Response {
 pub(super) async fn log_in(
     State(desk): State<Desk>,
     Extension(entrance): Extension<Entrance>,
-    body: String,
+    request: Request,
 ) -> Response {
     let Entrance::Tls(address) = entrance else {
         return failure(StatusCode::BAD_REQUEST, "the socket needs no login");
-    };
-    let wish = match read::<LoginWish>(&body) {
-        Ok(wish) => wish,
-        Err(refusal) => return refusal.into_response(),
     };
     if !desk.head.may_log_in(address).await {
         let text = "too many logins failed: wait for a minute";
@@ -63,6 +62,14 @@ pub(super) async fn log_in(
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
         return response;
     }
+    // Strangers ask this: the head holds little of theirs.
+    let Ok(body) = to_bytes(request.into_body(), LOGIN_BYTES_LIMIT).await else {
+        return failure(StatusCode::PAYLOAD_TOO_LARGE, "this is too large for a login");
+    };
+    let wish = match read::<LoginWish>(&String::from_utf8_lossy(&body)) {
+        Ok(wish) => wish,
+        Err(refusal) => return refusal.into_response(),
+    };
     let session = match wish {
         LoginWish { once: Some(once), .. } => desk.head.log_in_once(once, address).await,
         LoginWish { name: Some(name), password: Some(password), .. } => {

@@ -1,6 +1,5 @@
 //! The operators' door over TLS: its certificate, its connections and their limits. Who may do what is the guard's.
 
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -24,7 +23,6 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest, Sha256};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
@@ -32,6 +30,7 @@ use tower::ServiceExt;
 use super::{Desk, Entrance, app, failure};
 use crate::access::{Secret, hex};
 use crate::config::OperatorDoor;
+use crate::http::places::Places;
 
 /// The most connections at a time; who comes later waits in the kernel's queue.
 const CONNECTIONS_LIMIT: usize = 256;
@@ -41,8 +40,6 @@ const ADDRESS_LIMIT: usize = 32;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a request may take from its head to the head of the answer.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
-/// How long accepting pauses when the system has no more file descriptors or memory.
-const ERROR_PAUSE: Duration = Duration::from_millis(500);
 /// The files in the state directory.
 pub(crate) const CERTIFICATE: &str = "operator-certificate.pem";
 pub(crate) const KEY: &str = "operator-key.pem";
@@ -98,37 +95,20 @@ impl Door {
     /// Serves until it is dropped.
     pub(crate) async fn run(self, desk: Desk) -> ! {
         let router = app(desk);
-        let free = Arc::new(Semaphore::new(CONNECTIONS_LIMIT));
-        // The places of each address that has some.
-        let mut places: HashMap<IpAddr, Arc<Semaphore>> = HashMap::new();
+        let mut places = Places::new(CONNECTIONS_LIMIT, ADDRESS_LIMIT);
         loop {
-            let place = free.clone().acquire_owned().await.expect("it is never closed");
-            match self.listener.accept().await {
-                Ok((stream, client)) => {
-                    places.retain(|_, places| places.available_permits() < ADDRESS_LIMIT);
-                    let address = client.ip().to_canonical();
-                    let own =
-                        places.entry(address).or_insert_with(|| Arc::new(Semaphore::new(ADDRESS_LIMIT)));
-                    let Ok(own) = own.clone().try_acquire_owned() else { continue };
-                    let (acceptor, router) = (self.acceptor.clone(), router.clone());
-                    tokio::spawn(serve(stream, address, acceptor, router, [place, own]));
-                }
-                Err(error) => {
-                    tracing::warn!("accepting an operator's connection: {error}");
-                    tokio::time::sleep(ERROR_PAUSE).await;
-                }
-            }
+            let (stream, client, place) = places.accept(&self.listener).await;
+            let address = client.ip().to_canonical();
+            let (acceptor, router) = (self.acceptor.clone(), router.clone());
+            tokio::spawn(async move {
+                serve(stream, address, acceptor, router).await;
+                drop(place);
+            });
         }
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    client: IpAddr,
-    acceptor: TlsAcceptor,
-    router: axum::Router,
-    _places: [OwnedSemaphorePermit; 2],
-) {
+async fn serve(stream: TcpStream, client: IpAddr, acceptor: TlsAcceptor, router: axum::Router) {
     let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(stream)).await else {
         return tracing::debug!("{client} does not speak TLS");
     };

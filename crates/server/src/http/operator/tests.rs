@@ -202,6 +202,8 @@ async fn a_one_time_login_gives_a_cookie_that_no_other_site_can_use() {
     }
     let cookie = set.split(';').next().expect("a pair");
     assert_eq!(api.ask("POST /v1/login", &[], &wish).await.status, StatusCode::UNAUTHORIZED, "replayed");
+    let large = api.ask("POST /v1/login", &[], &" ".repeat(5_000)).await;
+    assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE, "strangers' bodies are small");
     assert_eq!(api.ask("GET /v1/me", &[("cookie", cookie)], "").await.json()["name"], "admin");
     // What another site's page could make the browser send.
     let origin = ("origin", "https://evil.example");
