@@ -4,6 +4,7 @@
 //! of anything that a power cut could undo.
 
 pub(crate) mod access;
+mod harmless;
 mod inventory;
 mod keeper;
 mod logs;

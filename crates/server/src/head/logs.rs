@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster::report::Report;
 use cluster::view::LogsView;
 use tokio::time::{Instant, sleep};
 
 use super::Head;
 use super::node::Node;
-use super::state::{State, within};
+use super::state::State;
 
 /// How long a node may take: it hears of the wish in the answer to its next report.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -24,7 +23,7 @@ pub(crate) struct NoLogs;
 impl Node {
     /// It has sent its logs.
     pub(super) fn keep_logs(&mut self, now_ms: u64, text: &str) {
-        self.logs = Some((now_ms, within(text, Report::LOGS_LIMIT).into()));
+        self.logs = Some((now_ms, text.into()));
         self.logs_wanted = false;
     }
 }
@@ -67,6 +66,8 @@ impl Head {
 
 #[cfg(test)]
 mod tests {
+    use cluster::report::Report;
+
     use super::super::state::tests::{ADDRESS, MAC, boot, report, state};
     use super::*;
 

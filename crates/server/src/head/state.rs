@@ -18,8 +18,8 @@ use std::net::Ipv4Addr;
 
 use anyhow::Context;
 use cluster::phase::{Event, Step};
-use cluster::report::{Health, Orders, Report};
-use cluster::swarm::{Known, ManagerFacts, Rollout, Swarm};
+use cluster::report::{Orders, Report};
+use cluster::swarm::{Known, Rollout, Swarm};
 use cluster::view::{RivalView, WaitingView};
 use cluster::{BootToken, Mac, NodeName, Phase};
 use netboot::dhcp::{self, Leases};
@@ -28,6 +28,7 @@ use netboot::dns::Zone;
 pub(super) use self::boot::Served;
 use self::index::Index;
 use super::access::Keys;
+use super::harmless::{harmless, one_line};
 use super::keeper::Turns;
 use super::news::{Topic, Unheard};
 use super::node::{Node, Remembered};
@@ -260,7 +261,8 @@ impl State {
     pub(super) fn report(&mut self, token: &BootToken, client: Ipv4Addr, report: Report) -> Option<Orders> {
         let mac = self.bearer(token, client)?;
         self.renew(mac);
-        for event in report.events.into_iter().take(Report::EVENTS_LIMIT) {
+        let report = harmless(report);
+        for event in report.events {
             self.event(mac, report.uptime_ms, event);
         }
         let now_ms = self.now_ms;
@@ -272,9 +274,9 @@ impl State {
             node.facts = report.swarm;
             node.kept.user_data_done = true;
         }
-        node.answering = report.answering.into_iter().take(ManagerFacts::PORTS_LIMIT).collect();
+        node.answering = report.answering;
         if let Some(health) = report.health {
-            node.health = Some(harmless_health(health));
+            node.health = Some(health);
             self.unheard.node(mac);
         }
         if let Some(logs) = report.logs {
@@ -301,7 +303,7 @@ impl State {
         })
     }
 
-    /// A line from the node itself: its time is put on our clock, its words are made harmless.
+    /// A line from the node itself: its time is put on our clock.
     fn event(&mut self, mac: Mac, uptime_ms: u64, event: Event) {
         let at_ms = self.now_ms.saturating_sub(uptime_ms.saturating_sub(event.uptime_ms));
         if event.phase == Phase::UserData
@@ -314,7 +316,7 @@ impl State {
         // Ready is the managers' word, not the node's.
         let ours = (Phase::Hardware..Phase::Ready).contains(&event.phase);
         if ours && self.nodes.get(&mac).is_some_and(|node| !node.has(at_ms, &event)) {
-            self.note(mac, at_ms, event.phase, event.step, harmless(&event.detail));
+            self.note(mac, at_ms, event.phase, event.step, event.detail);
         }
     }
 }
@@ -326,32 +328,5 @@ fn describe(step: Step, detail: &str) -> String {
         Step::Done => "done",
         Step::Failed => "failed",
     };
-    if detail.is_empty() { word.to_owned() } else { format!("{word}: {detail}") }
-}
-
-/// The same for what a node says of its board.
-fn harmless_health(health: Health) -> Health {
-    let text = |text: &str| harmless(text).chars().take(Health::TEXT_LIMIT).collect();
-    let (model, serial) = (text(&health.model), text(&health.serial));
-    let (card_name, card_life) = (text(&health.card_name), text(&health.card_life));
-    Health { model, serial, card_name, card_life, ..health }
-}
-
-/// An event's words, as [`within`].
-fn harmless(text: &str) -> String {
-    within(text, Event::DETAIL_LIMIT)
-}
-
-/// Text from a node, without what could steer a terminal, and not longer than `limit` bytes.
-pub(in crate::head) fn within(text: &str, limit: usize) -> String {
-    let printable =
-        text.chars().map(|letter| if letter.is_control() && letter != '\n' { '\u{fffd}' } else { letter });
-    let mut kept = String::new();
-    for letter in printable {
-        if kept.len() + letter.len_utf8() > limit {
-            break;
-        }
-        kept.push(letter);
-    }
-    kept
+    if detail.is_empty() { word.to_owned() } else { format!("{word}: {}", one_line(detail)) }
 }

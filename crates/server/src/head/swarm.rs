@@ -8,6 +8,7 @@ use cluster::swarm::{LocalState, ManagerFacts, Member, NodeState, Reboot, Rollou
 use cluster::view::SwarmView;
 use cluster::{Mac, NodeName, Phase};
 
+use super::harmless::one_line;
 use super::news::Topic;
 use super::node::Node;
 use super::state::State;
@@ -120,7 +121,7 @@ impl State {
         match &outcome.error {
             None => tracing::info!(node = %node.kept.name, "order {:?} done", order.action),
             Some(error) => {
-                tracing::warn!(node = %node.kept.name, "order {:?} failed: {error}", order.action);
+                tracing::warn!(node = %node.kept.name, "order {:?} failed: {}", order.action, one_line(error));
                 let name = node.kept.name.clone();
                 let event = format!("{}: it failed: {error}", self.sentence(&name, &order.action));
                 self.tell_event(&event);

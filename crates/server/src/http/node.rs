@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use cluster::BootToken;
 use cluster::report::Report;
+use tokio::task::spawn_blocking;
 use tower_http::services::ServeDir;
 
 use crate::head::Head;
@@ -65,7 +66,9 @@ async fn user_data(
         return StatusCode::NOT_FOUND.into_response();
     };
     let node = wanted.facts.name.clone();
-    match wanted.rendered() {
+    // It reads files, on a disk that may hang.
+    let rendered = spawn_blocking(move || wanted.rendered());
+    match rendered.await.map_err(anyhow::Error::from).flatten() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text).into_response(),
         Err(error) => {
             tracing::error!(%node, "user data: {error:#}");

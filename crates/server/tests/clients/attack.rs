@@ -261,6 +261,28 @@ pub(crate) fn masked(plan: &str) -> String {
     plan.replace(token.unwrap_or_else(|| panic!("no token: {plan}")), "TOKEN")
 }
 
+fn connect(port: u16) -> TcpStream {
+    let stream = TcpStream::connect(("10.78.0.1", port)).expect("connects");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    stream.set_write_timeout(Some(PATIENCE)).expect("set");
+    stream
+}
+
+/// Bodies that are promised and do not come: who is nobody is told so before.
+fn withhold_bodies() {
+    let token = "0".repeat(32);
+    let head = format!(
+        "POST /boot/{token}/report HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 524288\r\n\r\n{{"
+    );
+    for _ in 0..20 {
+        let mut stream = connect(8080);
+        stream.write_all(head.as_bytes()).expect("sent");
+        let mut answer = [0; 12];
+        stream.read_exact(&mut answer).expect("answered");
+        assert_eq!(&answer, b"HTTP/1.1 404", "a stranger's body is awaited");
+    }
+}
+
 /// Connections that say little, or much, and never end.
 #[test]
 fn slow_large_and_many_requests_leave_the_head_up() {
@@ -269,24 +291,7 @@ fn slow_large_and_many_requests_leave_the_head_up() {
     }
     let (room, token) = furnish();
     wait("the operators' door", || TcpStream::connect("10.78.0.1:8443").is_ok());
-    let connect = |port: u16| {
-        let stream = TcpStream::connect(("10.78.0.1", port)).expect("connects");
-        stream.set_read_timeout(Some(PATIENCE)).expect("set");
-        stream.set_write_timeout(Some(PATIENCE)).expect("set");
-        stream
-    };
-    // Bodies that are promised and do not come: who is nobody is told so before.
-    for _ in 0..20 {
-        let mut stream = connect(8080);
-        let head = format!(
-            "POST /boot/{}/report HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 524288\r\n\r\n{{",
-            "0".repeat(32)
-        );
-        stream.write_all(head.as_bytes()).expect("sent");
-        let mut answer = [0; 12];
-        stream.read_exact(&mut answer).expect("answered");
-        assert_eq!(&answer, b"HTTP/1.1 404", "a stranger's body is awaited");
-    }
+    withhold_bodies();
     // Many that begin a request, or TLS, and fall silent.
     let mut held = Vec::new();
     for port in [8080, 8443] {

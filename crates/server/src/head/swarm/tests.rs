@@ -75,7 +75,7 @@ fn what_is_decided_and_what_fails_is_kept_in_words() {
     let error = Some("no\u{1b}[2J room".to_owned());
     let outcomes = vec![Outcome::of(orders[0].number, error)];
     state.report(&token, ADDRESS, Report { outcomes, ..empty }).expect("orders");
-    assert_eq!(events(&mut state)[0], "node1 forms a new swarm: it failed: no[2J room");
+    assert_eq!(events(&mut state)[0], "node1 forms a new swarm: it failed: no\u{fffd}[2J room");
 }
 
 #[test]
