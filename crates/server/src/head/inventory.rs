@@ -38,7 +38,7 @@ impl Head {
         self.change(move |state| state.approve(&who, mac)).await
     }
 
-    /// Forgets a node: its name, timeline and tokens.
+    /// Forgets a node: its name, timeline, tokens, and the history of its user data. The template itself is the name's, and stays.
     pub(crate) async fn forget(&self, who: Principal, name: String) -> Result<(), Refusal> {
         self.change(move |state| state.forget(&who, &name)).await
     }

@@ -65,6 +65,7 @@ pub(crate) use with_both;
 with_both! {
     what_was_written_is_there_after_a_restart
     what_was_taken_back_is_gone
+    a_board_that_comes_back_begins_anew
     a_batch_is_written_whole_or_not_at_all
     old_user_data_and_old_lines_make_place
 }
@@ -181,7 +182,6 @@ async fn what_was_taken_back_is_gone(home: Home) {
     let gone = [
         Write::NoLease(MAC),
         Write::NoLease(OTHER),
-        Write::NoNode(MAC),
         Write::Trim(MAC, 9),
         Write::NoStack("hello".to_owned()),
         Write::NoCredential("a".to_owned()),
@@ -191,10 +191,25 @@ async fn what_was_taken_back_is_gone(home: Home) {
     let anew = [lease(OTHER, 5), Write::NoLease(OTHER), lease(MAC, 8), lease(OTHER, 7)];
     store.write(&gone).await.unwrap();
     let memory = store.load().await.unwrap();
-    assert!(memory.leases.is_empty() && memory.nodes.is_empty() && memory.latest.is_empty());
+    assert!(memory.leases.is_empty() && memory.latest.is_empty());
     assert!(memory.stacks.is_empty() && memory.credentials.is_empty() && memory.accounts.is_empty());
     store.write(&anew).await.unwrap();
     assert_eq!(store.load().await.unwrap().leases.len(), 2);
+}
+
+/// The node row alone went: a board that was forgotten and came back had the old node's boots in its timeline.
+async fn a_board_that_comes_back_begins_anew(home: Home) {
+    let mut store = home.open().await;
+    store.write(&everything()).await.unwrap();
+    let told =
+        TimelineLine { at_ms: 5, boot: 1, phase: Phase::Address, step: Step::Done, detail: String::new() };
+    store.write(&[Write::Line(OTHER, told), Write::NoNode(MAC), line(1, "anew")]).await.unwrap();
+    assert!(store.load().await.unwrap().nodes.is_empty());
+    let archive = store.archive();
+    let details: Vec<_> = archive.lines(MAC).await.unwrap().into_iter().map(|line| line.detail).collect();
+    assert_eq!(details, ["anew"]);
+    assert!(archive.versions(&Owner::Node(MAC)).await.unwrap().is_empty());
+    assert_eq!(archive.lines(OTHER).await.unwrap().len(), 1, "another's stay");
 }
 
 async fn a_batch_is_written_whole_or_not_at_all(home: Home) {

@@ -26,7 +26,7 @@ pub(crate) enum Write {
     NoLease(Mac),
     /// What is remembered of a node changed.
     Node(Box<Remembered>),
-    /// A node was forgotten.
+    /// A node was forgotten: its lines and the versions of its own user data go too. The same board may come back as another node.
     NoNode(Mac),
     /// A line was added to a node's timeline.
     Line(Mac, TimelineLine),
@@ -60,7 +60,7 @@ pub(crate) enum Write {
 pub(super) fn statements(batch: &[Write], dialect: Dialect) -> anyhow::Result<Vec<Statement>> {
     let mut statements = Vec::with_capacity(batch.len());
     for write in batch {
-        statements.extend(statement(write)?);
+        statements.extend(of_change(write)?);
     }
     let newest_audit = |write: &Write| if let Write::Audit(line) = write { Some(line.id) } else { None };
     if let Some(oldest) =
@@ -90,12 +90,14 @@ pub(super) fn statements(batch: &[Write], dialect: Dialect) -> anyhow::Result<Ve
 }
 
 /// What writes a change; the leases have one statement together.
-fn statement(write: &Write) -> anyhow::Result<Option<Statement>> {
-    Ok(Some(match write {
-        Write::Lease(_) => return Ok(None),
+fn of_change(write: &Write) -> anyhow::Result<Vec<Statement>> {
+    Ok(vec![match write {
+        Write::Lease(_) => return Ok(Vec::new()),
         Write::NoLease(mac) => delete("lease", "mac").text(mac),
         Write::Node(node) => replace("node", "mac").text(node.mac).text(json(node)?),
-        Write::NoNode(mac) => delete("node", "mac").text(mac),
+        Write::NoNode(mac) => {
+            return Ok(["node", "line", "user_data"].map(|table| delete(table, "mac").text(mac)).into());
+        }
         Write::Line(mac, line) => Statement::new("INSERT INTO line (mac, boot, object) VALUES ($1, $2, $3)")
             .text(mac)
             .number(line.boot)
@@ -122,7 +124,7 @@ fn statement(write: &Write) -> anyhow::Result<Option<Statement>> {
         }
         Write::Audit(line) => add("audit").number(line.id).text(json(line)?),
         Write::Event(event) => add("event").number(event.id).text(json(event)?),
-    }))
+    }])
 }
 
 fn json(object: &impl Serialize) -> serde_json::Result<String> {
