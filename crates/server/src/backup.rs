@@ -16,6 +16,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::client::SOCKET;
 use crate::config::{self, Settings};
+use crate::disk::{self, folder_of};
 use crate::http::operator::{CERTIFICATE, KEY};
 use crate::store;
 
@@ -77,10 +78,8 @@ pub async fn take(home: &Home, out: &Path) -> Result<Contents> {
     let library = &settings.user_data.directory;
     let user_data_files = add_folder(&mut archive, library, &Path::new(CONFIG).join(USER_DATA))?;
     archive.into_inner().and_then(zstd::Encoder::finish).with_context(writing)?;
-    draft.as_file().sync_all().with_context(writing)?;
     let bytes = draft.as_file().metadata().with_context(writing)?.len();
-    draft.persist(out).with_context(writing)?;
-    File::open(folder).and_then(|folder| folder.sync_all()).with_context(writing)?;
+    disk::replace(out, draft).with_context(writing)?;
     Ok(Contents { nodes, user_data_files, bytes })
 }
 
@@ -123,7 +122,7 @@ pub async fn restore(home: &Home, backup: &Path) -> Result<Contents> {
     for (from, to) in moves {
         hand_over(&from, folder_of(&to))?;
         fs::rename(&from, &to).with_context(|| format!("writing {}", to.display()))?;
-        File::open(folder_of(&to))?.sync_all()?;
+        disk::keep_names(folder_of(&to))?;
     }
     Ok(Contents { nodes, user_data_files, bytes })
 }
@@ -131,10 +130,6 @@ pub async fn restore(home: &Home, backup: &Path) -> Result<Contents> {
 fn settings(file: &Path) -> Result<Settings> {
     let text = fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))?;
     Ok(config::parse(file, &text)?)
-}
-
-fn folder_of(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn add(archive: &mut Builder<impl Write>, file: &Path, name: &Path) -> Result<()> {

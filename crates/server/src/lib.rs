@@ -8,6 +8,7 @@ mod artefacts;
 pub mod backup;
 pub mod client;
 pub mod config;
+mod disk;
 pub mod doctor;
 mod files;
 mod head;

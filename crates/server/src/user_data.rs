@@ -12,6 +12,8 @@ use anyhow::{Context, bail};
 use cluster::{Mac, NodeName};
 use tempfile::NamedTempFile;
 
+use crate::disk;
+
 pub(crate) use self::render::{check_syntax, expression, render};
 
 /// The largest user data, template or rendered, in bytes.
@@ -165,9 +167,8 @@ pub(crate) struct Written(NamedTempFile);
 
 /// Writes a text beside the file that it is to replace.
 pub(crate) fn write(file: &Path, text: &str) -> anyhow::Result<Written> {
-    let directory = file.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(directory)
-        .with_context(|| format!("making the folder {}", directory.display()))?;
+    let directory = disk::folder_of(file);
+    disk::make_folder(directory).with_context(|| format!("making the folder {}", directory.display()))?;
     let mut temporary = NamedTempFile::new_in(directory)
         .with_context(|| format!("writing into the user data directory {}", directory.display()))?;
     temporary.write_all(text.as_bytes()).context("writing the user data")?;
@@ -180,9 +181,8 @@ pub(crate) fn write(file: &Path, text: &str) -> anyhow::Result<Written> {
 }
 
 impl Written {
-    /// Replaces the file in one step: there is never half a script.
+    /// Replaces the file in one step: there is never half a script. It is on the disk when this returns.
     pub(crate) fn replace(self, file: &Path) -> anyhow::Result<()> {
-        self.0.persist(file).with_context(|| format!("replacing {}", file.display()))?;
-        Ok(())
+        disk::replace(file, self.0).with_context(|| format!("replacing {}", file.display()))
     }
 }

@@ -1,10 +1,7 @@
 //! The operators' door over TLS: its certificate, its connections and their limits. Who may do what is the guard's.
 
 use std::convert::Infallible;
-use std::fs::OpenOptions;
-use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +27,7 @@ use tower::ServiceExt;
 use super::{Desk, Entrance, app, failure};
 use crate::access::{Secret, hex};
 use crate::config::OperatorDoor;
+use crate::disk;
 use crate::http::places::Places;
 
 /// The most connections at a time; who comes later waits in the kernel's queue.
@@ -133,23 +131,23 @@ async fn serve(stream: TcpStream, client: IpAddr, acceptor: TlsAcceptor, router:
 /// A certificate of the head's own, made once.
 fn own_certificate(state_dir: &Path, host: IpAddr) -> anyhow::Result<(ServerConfig, String)> {
     let [certificate, key] = [CERTIFICATE, KEY].map(|name| state_dir.join(name));
-    if !(certificate.is_file() && key.is_file()) {
+    // An empty one is left of a first start that a power cut ended, when they were written in place.
+    let is_there = |path: &Path| path.metadata().is_ok_and(|about| about.is_file() && about.len() > 0);
+    if !(is_there(&certificate) && is_there(&key)) {
         let names = vec![host.to_string(), "localhost".to_owned()];
         let made = rcgen::generate_simple_self_signed(names).context("making a certificate")?;
-        write_secret(&key, &made.signing_key.serialize_pem())?;
-        write_secret(&certificate, &made.cert.pem())?;
+        // One that is left goes before its key does: it would not go together with the next.
+        match std::fs::remove_file(&certificate) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("removing {}", certificate.display()));
+            }
+            _ => {}
+        }
+        for (file, text) in [(&key, made.signing_key.serialize_pem()), (&certificate, made.cert.pem())] {
+            disk::write(file, &text).with_context(|| format!("writing {}", file.display()))?;
+        }
     }
     read(&certificate, &key)
-}
-
-fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true).mode(0o600);
-    let written = options.open(path).and_then(|mut file| {
-        file.write_all(text.as_bytes())?;
-        file.sync_all()
-    });
-    written.with_context(|| format!("writing {}", path.display()))
 }
 
 fn read(certificate: &Path, key: &Path) -> anyhow::Result<(ServerConfig, String)> {
@@ -168,4 +166,25 @@ fn read(certificate: &Path, key: &Path) -> anyhow::Result<(ServerConfig, String)
         .with_single_cert(chain, private)
         .with_context(|| format!("the key {} and the certificate do not go together", key.display()))?;
     Ok((config, fingerprint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The power was cut at a first start: what was left of the certificate kept the head from every later one.
+    #[test]
+    fn half_a_certificate_is_made_anew_and_a_whole_one_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let own = || own_certificate(folder.path(), Ipv4Addr::LOCALHOST.into()).map(|(_, print)| print);
+        let first = own().expect("made");
+        assert_eq!(own().expect("read"), first);
+        for name in [CERTIFICATE, KEY] {
+            let before = own().expect("read");
+            std::fs::write(folder.path().join(name), "").expect("written");
+            assert_ne!(own().expect("made anew"), before, "{name}");
+        }
+        let files = std::fs::read_dir(folder.path()).expect("a folder");
+        assert_eq!(files.count(), 2, "no drafts");
+    }
 }
