@@ -1,5 +1,6 @@
 //! Who gets an address, and which other servers give some.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use cluster::view::{RivalView, WaitingView};
@@ -16,7 +17,7 @@ use crate::store::Write;
 /// The most nodes that enrol by themselves; more are strangers, so that nobody fills the store.
 const NODES_LIMIT: usize = 16_384;
 /// For how long another DHCP server counts as there after it was last noticed, in milliseconds: longer than the head
-/// waits before it looks again.
+/// waits before it looks again. Who was not noticed for so long gives up its place in a full list, and that is told.
 const RIVAL_MS: u64 = 15 * 60 * 1_000;
 /// The most other DHCP servers that are kept.
 const RIVALS_LIMIT: usize = 64;
@@ -74,12 +75,14 @@ impl State {
         if let Some(known) = self.rivals.get_mut(&server) {
             known.seen_ms = now_ms;
             known.mac = mac.or(known.mac);
-        } else if self.rivals.len() < RIVALS_LIMIT {
-            let hardware = mac.map_or(String::new(), |mac| format!(" ({mac})"));
-            tracing::warn!(
-                "another DHCP server is on the wire, {server}{hardware}: stop it, or give the cluster a network of \
-                 its own, or set `dhcp = \"proxy\"`"
-            );
+        } else {
+            if has_place(&mut self.rivals, RIVALS_LIMIT, now_ms, |rival| rival.seen_ms) {
+                let hardware = mac.map_or(String::new(), |mac| format!(" ({mac})"));
+                tracing::warn!(
+                    "another DHCP server is on the wire, {server}{hardware}: stop it, or give the cluster a network of \
+                     its own, or set `dhcp = \"proxy\"`"
+                );
+            }
             self.rivals.insert(server, RivalView { server, mac, seen_ms: now_ms });
             self.unheard.topic(Topic::Rivals);
         }
@@ -140,8 +143,10 @@ impl State {
         let now_ms = self.now_ms;
         if let Some(known) = self.waiting.get_mut(&mac) {
             known.seen_ms = now_ms;
-        } else if self.waiting.len() < WAITING_LIMIT {
-            tracing::info!("{mac} waits to become a node: `fledermaus node approve {mac}`");
+        } else {
+            if has_place(&mut self.waiting, WAITING_LIMIT, now_ms, |machine| machine.seen_ms) {
+                tracing::info!("{mac} waits to become a node: `fledermaus node approve {mac}`");
+            }
             self.waiting.insert(mac, WaitingView { mac, first_ms: now_ms, seen_ms: now_ms });
             self.unheard.topic(Topic::Nodes);
         }
@@ -179,5 +184,70 @@ impl State {
             return short;
         }
         format!("pi-{}", mac.to_string().replace(':', "")).parse().unwrap_or(short)
+    }
+}
+
+/// Makes place for one more. Requests can be forged: those that were must not hide for ever who is there, so that the one that
+/// was noticed longest ago goes. Whether the log is to tell of the new one: not of each that somebody forges.
+fn has_place<K: Copy + Ord, V>(
+    known: &mut BTreeMap<K, V>,
+    limit: usize,
+    now_ms: u64,
+    seen_ms: impl Fn(&V) -> u64,
+) -> bool {
+    if known.len() < limit {
+        return true;
+    }
+    let oldest = known.iter().map(|(key, value)| (seen_ms(value), *key)).min();
+    let Some((seen_ms, key)) = oldest else { return false };
+    known.remove(&key);
+    now_ms.saturating_sub(seen_ms) >= RIVAL_MS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::head::state::tests::{request, state};
+
+    /// Sixty-four forged servers kept every later one off the list until the head's end.
+    #[test]
+    fn forged_servers_do_not_hide_one_that_is_there() {
+        let mut state = state();
+        for last in 1..=64 {
+            state.now_ms += 1;
+            state.meet_rival(Ipv4Addr::new(10, 0, 0, last), None);
+        }
+        state.now_ms += 1;
+        let real = Ipv4Addr::new(127, 0, 0, 77);
+        state.meet_rival(real, None);
+        let servers: Vec<_> = state.rivals().iter().map(|rival| rival.server).collect();
+        assert_eq!((servers.len(), servers.contains(&real)), (RIVALS_LIMIT, true));
+        assert!(!servers.contains(&Ipv4Addr::new(10, 0, 0, 1)), "the oldest made place");
+        state.now_ms += RIVAL_MS;
+        assert!(state.rivals().is_empty());
+    }
+
+    #[test]
+    fn forged_boards_do_not_keep_one_that_is_there_from_waiting() {
+        let mut state = state();
+        state.settings.network.enrolment = Enrolment::Ask;
+        for last in 0..=255 {
+            state.now_ms += 1;
+            state.dhcp(&request(Kind::Discover, Mac([0xb8, 0x27, 0xeb, 7, 7, last])));
+        }
+        state.now_ms += 1;
+        let real = Mac([0xb8, 0x27, 0xeb, 9, 9, 9]);
+        state.dhcp(&request(Kind::Discover, real));
+        assert_eq!((state.waiting.len(), state.waiting.contains_key(&real)), (WAITING_LIMIT, true));
+    }
+
+    #[test]
+    fn the_log_tells_of_a_new_one_but_not_of_each_that_is_forged() {
+        let mut known: BTreeMap<u8, u64> = (0..3).map(|key| (key, 1)).collect();
+        assert!(has_place(&mut known, 4, 2, |seen| *seen));
+        assert!(!has_place(&mut known, 3, 2, |seen| *seen), "a storm");
+        known.insert(9, 2);
+        assert!(has_place(&mut known, 3, 1 + RIVAL_MS, |seen| *seen));
+        assert_eq!(known.keys().copied().collect::<Vec<_>>(), [2, 9]);
     }
 }
