@@ -162,7 +162,7 @@ fn of_the_inventory() -> Vec<Route> {
             .gives(json::<ApplyView>()),
         Route::new(get("/v1/images"), READ, "The images that are served", inventory::images)
             .gives(json::<Vec<ImageView>>()),
-        Route::new(get("/v1/export"), READ, "cluster.toml with what is wished of nodes", inventory::export)
+        Route::new(get("/v1/export"), WRITE, "cluster.toml with what is wished of nodes", inventory::export)
             .gives(PLAIN),
     ]
 }
