@@ -1,6 +1,7 @@
 //! `cluster.toml`: text → checked settings. Every mistake is reported at once; the head sees only settings.
 
 mod boot;
+mod change;
 mod group;
 mod image;
 mod library;
@@ -20,7 +21,8 @@ use cluster::configuration::{Named, Reader, Table};
 use cluster::{Mac, NodeName};
 use netboot::dhcp;
 
-use self::boot::Boot;
+pub(crate) use self::boot::Boot;
+pub(crate) use self::change::Change;
 pub(crate) use self::group::{Common, GroupSettings};
 pub(crate) use self::network::{Network, Placed, Resolved};
 pub(crate) use self::node::NodeSettings;
@@ -171,7 +173,7 @@ impl Settings {
 
     /// What DHCP says of all this.
     pub(crate) fn dhcp(&self, network: &Resolved) -> dhcp::Settings {
-        let (own, boot) = (&self.network, &self.boot);
+        let (own, boot) = (&self.network, &self.boot.programs);
         let far = self.subnets.iter().map(|subnet| subnet.value.clone());
         let files = dhcp::BootFiles {
             bios: boot.bios.clone(),
@@ -192,26 +194,6 @@ impl Settings {
             lease_secs: own.lease_secs,
             files,
         }
-    }
-
-    /// The tables in which these settings differ from others, of those that a head reads only when it starts.
-    pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
-        // What is printed of them is all that they hold.
-        let texts = |settings: &Self| {
-            [
-                ("name", format!("{:?}", settings.name)),
-                ("domain", format!("{:?}", settings.domain)),
-                ("[network]", format!("{:?}", settings.network)),
-                (
-                    "[[subnet]]",
-                    format!("{:?}", settings.subnets.iter().map(|subnet| &subnet.value).collect::<Vec<_>>()),
-                ),
-                ("[operator]", format!("{:?}", settings.operator)),
-                ("[store]", format!("{:?}", settings.store)),
-            ]
-        };
-        let pairs = texts(self).into_iter().zip(texts(other));
-        pairs.filter(|(own, other)| own != other).map(|((name, _), _)| name.to_owned()).collect()
     }
 
     /// The templates that are named have to be there: a node would ask for them for ever.

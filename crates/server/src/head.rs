@@ -104,7 +104,7 @@ impl Head {
         store: Store,
     ) -> anyhow::Result<(Self, Keeper)> {
         let memory = store.load().await.context("reading the state of the last run")?;
-        let files = settings.boot.files.clone().map(Files::of);
+        let files = settings.boot.programs.files.clone().map(Files::of);
         let state = State::new(settings, network, images.clone(), memory)?;
         let images = watch::Sender::new(Arc::new(images));
         let is_beside_another = state.is_beside_another();

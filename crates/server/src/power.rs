@@ -18,7 +18,7 @@ const OUTPUT_BYTES: u64 = 64 * 1024;
 const LETTERS: usize = 200;
 
 /// What works the power.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     /// A program is started.
     Hook(PathBuf),

@@ -32,7 +32,7 @@ pub struct NodeSet {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeChange {
-    /// The node.
+    /// The node, or `group` and its name; empty: the whole cluster.
     pub node: String,
     /// What of it.
     pub key: String,
@@ -46,7 +46,7 @@ pub struct NodeChange {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ApplyView {
-    /// What changed of nodes.
+    /// What changed, or would.
     pub changes: Vec<NodeChange>,
     /// The parts of the file that changed and are read only when the head starts.
     pub restart: Vec<String>,

@@ -18,6 +18,12 @@ pub(crate) struct Boot {
     /// What holds for a node that says nothing else.
     pub(crate) wipe: WipePolicy,
     pub(crate) root: RootPlace,
+    pub(crate) programs: Programs,
+}
+
+/// What machines are told that are no Raspberry Pis. It is read when the head starts, and not again.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Programs {
     /// The operator's directory of files.
     pub(crate) files: Option<PathBuf>,
     pub(crate) bios: Option<String>,
@@ -62,7 +68,8 @@ pub(super) fn read<'a>(reader: &mut Reader<'a>, top: &Table<'a>) -> Boot {
     let kernel_parameters = kernel_parameters(reader, &table);
     let wipe = reader.parsed(&table, "wipe").unwrap_or_default();
     let root = reader.parsed(&table, "root").unwrap_or_default();
-    Boot { kernel_parameters, wipe, root, files, bios, uefi_x64, uefi_arm64, ipxe }
+    let programs = Programs { files, bios, uefi_x64, uefi_arm64, ipxe };
+    Boot { kernel_parameters, wipe, root, programs }
 }
 
 fn is_plain(byte: u8) -> bool {

@@ -16,7 +16,7 @@ use super::state::State;
 use super::wishes::{self, Groups, Wishes};
 use crate::access::Principal;
 use crate::artefacts::{DEFAULT, Images};
-use crate::config::{RESERVED_NAMES, Settings};
+use crate::config::{Boot, Change, RESERVED_NAMES, Settings};
 use crate::store::Write;
 
 /// The most machines that wait for approval; who comes later is not noted.
@@ -252,6 +252,7 @@ impl State {
         dry_run: bool,
     ) -> ApplyView {
         let mut view = ApplyView { changes: Vec::new(), restart: settings.differences(&self.settings) };
+        view.changes.extend(settings.changes_since(&self.settings).into_iter().map(of_the_cluster));
         view.changes.extend(self.new_images(&images));
         let mut next: BTreeMap<Mac, (Wishes, Option<Wishes>)> = BTreeMap::new();
         for node in &settings.nodes {
@@ -286,9 +287,11 @@ impl State {
         images: Images,
         next: BTreeMap<Mac, (Wishes, Option<Wishes>)>,
     ) {
-        let Settings { boot, user_data, managers, groups, nodes, images: sources, .. } = settings;
+        let Settings { boot, user_data, managers, power, groups, nodes, images: sources, .. } = settings;
         let now = self.settings.clone();
-        self.settings = Settings { boot, user_data, managers, groups, nodes, images: sources, ..now };
+        // Boot programs are told and served as at start: as long as they differ, a restart is advised.
+        let boot = Boot { programs: now.boot.programs.clone(), ..boot };
+        self.settings = Settings { boot, user_data, managers, power, groups, nodes, images: sources, ..now };
         self.images = images.after(&self.images);
         for (mac, (wished, applied)) in next {
             // A name that another board still has is this one's as soon as that is forgotten.
@@ -311,8 +314,7 @@ impl State {
         let texts = |images: &Images| -> Wishes {
             images.ids().map(|(name, id)| (name.to_owned(), short(&id))).collect()
         };
-        let of_image =
-            |(name, from, to)| NodeChange { node: String::new(), key: format!("image {name}"), from, to };
+        let of_image = |(name, from, to)| of_the_cluster((format!("image {name}"), from, to));
         wishes::changes(&texts(&self.images), &texts(images)).into_iter().map(of_image).collect()
     }
 
@@ -357,6 +359,11 @@ impl State {
         };
         nodes.into_iter().map(table).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// A change that is no node's and no group's.
+fn of_the_cluster((key, from, to): Change) -> NodeChange {
+    NodeChange { node: String::new(), key, from, to }
 }
 
 /// What is other in groups.

@@ -49,7 +49,7 @@ impl std::str::FromStr for Method {
 }
 
 /// An address with a template's expressions in it, and how it is called.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Webhook {
     template: String,
     method: Method,

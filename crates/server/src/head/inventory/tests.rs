@@ -139,6 +139,30 @@ fn apply_tells_what_it_would_do_does_it_and_export_gives_the_same_file_back() {
     assert_eq!(state.apply(&root(), file, images(), true).changes, []);
 }
 
+/// `managers` and the tables [boot] and [user_data] were taken over without a word, and [power] was not.
+#[test]
+fn apply_tells_and_takes_over_what_holds_for_the_whole_cluster() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("menu.ipxe"), "#!ipxe\n").expect("written");
+    let mut state = state();
+    let nodes = state.export();
+    let tables = format!(
+        "{nodes}[boot]\nwipe = \"on-change\"\nfiles = '{}'\nipxe = \"menu.ipxe\"\n[swarm]\nmanagers = 3\n\
+         [power]\nhook = \"/bin/true\"\n",
+        folder.path().display()
+    );
+    let file = settings(&tables, "pi");
+    let told = state.apply(&root(), file.clone(), images(), true);
+    let keys: Vec<&str> = told.changes.iter().map(|change| change.key.as_str()).collect();
+    assert_eq!(keys, ["[boot] wipe", "[swarm] managers", "[power]"]);
+    assert_eq!(told.restart, ["[boot] files", "[boot] ipxe"]);
+    assert!(state.settings.managers == 1 && state.settings.power.is_none(), "a dry run");
+    assert_eq!(state.apply(&root(), file.clone(), images(), false), told);
+    assert!(state.settings.managers == 3 && state.settings.power.is_some());
+    let again = state.apply(&root(), file, images(), true);
+    assert_eq!((again.changes, again.restart), (vec![], told.restart), "it still has to be restarted");
+}
+
 #[test]
 fn a_node_is_forgotten_once_the_file_does_not_name_it() {
     let mut state = state();
