@@ -10,6 +10,7 @@ mod metrics;
 mod nodes;
 mod openapi;
 mod page;
+mod refusal;
 mod socket;
 mod swarm;
 mod table;
@@ -89,6 +90,7 @@ fn app(desk: Desk) -> Router {
     }
     router
         .layer(DefaultBodyLimit::max(REQUEST_LIMIT))
+        .layer(middleware::map_response(refusal::as_the_api_says))
         .fallback(nothing)
         .layer(middleware::from_fn_with_state(desk.head.clone(), guard::admit))
         .with_state(desk)

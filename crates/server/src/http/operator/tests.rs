@@ -187,6 +187,33 @@ async fn a_scope_opens_its_routes_and_those_of_smaller_ones_alone() {
     }
 }
 
+/// What the framework refuses by itself was plain text.
+#[tokio::test]
+async fn every_refusal_is_an_object_with_a_sentence() {
+    let api = Api::new().await;
+    let token = api.token(Scope::Admin).await;
+    for (request, status, word) in [
+        ("GET /v1/audit?limit=x", StatusCode::BAD_REQUEST, "limit"),
+        ("GET /v1/swarm/events?before=-1", StatusCode::BAD_REQUEST, "before"),
+        ("GET /v1/user-data/node1/history/abc", StatusCode::BAD_REQUEST, "abc"),
+        ("POST /v1/apply?dry_run=perhaps", StatusCode::BAD_REQUEST, "dry_run"),
+        ("GET /v1/nodes/%ff", StatusCode::BAD_REQUEST, "UTF-8"),
+        ("POST /v1/audit", StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed"),
+    ] {
+        let answer = api.with(&token, request, "").await;
+        assert_eq!(answer.status, status, "{request}");
+        let failure = answer.json();
+        let sentence = failure["error"].as_str().unwrap_or_else(|| panic!("{request}: {failure}"));
+        assert!(sentence.contains(word), "{request}: {sentence}");
+    }
+    let refused = api.with(&token, "POST /v1/audit", "").await;
+    assert_eq!(refused.headers["allow"], "GET,HEAD");
+    let large = "x".repeat(REQUEST_LIMIT + 1);
+    let refused = api.with(&token, "PUT /v1/user-data/node1", &large).await;
+    assert_eq!(refused.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(refused.json()["error"].is_string());
+}
+
 #[tokio::test]
 async fn a_one_time_login_gives_a_cookie_that_no_other_site_can_use() {
     let api = Api::new().await;
