@@ -11,8 +11,8 @@ use cluster::view::{NodeView, PowerDeed};
 
 pub(crate) use self::webhook::{Method, Webhook};
 
-/// How long it may take in all.
-const LIMIT: Duration = Duration::from_secs(30);
+/// How long it may take in all: less than an operator's request (`http::operator::door`), whose answer tells how it went.
+const LIMIT: Duration = Duration::from_secs(20);
 /// The most that is read of what it says, in bytes, and that is told of its last line, in letters.
 const OUTPUT_BYTES: u64 = 64 * 1024;
 const LETTERS: usize = 200;
@@ -30,7 +30,7 @@ impl Way {
     /// Works a node's power.
     ///
     /// # Errors
-    /// It could not be started or called, took longer than 30 s, or failed; with the last line of what it said.
+    /// It could not be started or called, took longer than 20 s, or failed; with the last line of what it said.
     pub(crate) async fn work(&self, deed: PowerDeed, node: &NodeView) -> anyhow::Result<()> {
         match self {
             Self::Hook(program) => hook::work(program, deed, node).await,

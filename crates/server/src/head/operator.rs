@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use anyhow::Context;
 use cluster::stack::StackWish;
 use cluster::swarm::Rollout;
 use cluster::view::{
@@ -55,7 +56,9 @@ impl Head {
                 Ok((way, view))
             })
             .await?;
-        let worked = way.work(deed, &node).await;
+        // In a task of its own: if whoever asked leaves, a node that is cycled is not left without power.
+        let worked = tokio::spawn(async move { way.work(deed, &node).await }).await;
+        let worked = worked.context("working the power broke").flatten();
         worked.map_err(|error| Refusal::Conflict(format!("{error:#}")))
     }
 

@@ -19,7 +19,7 @@ use super::{LIMIT, OUTPUT_BYTES, last_line};
 /// The node's labels are in its environment, `FLEDERMAUS_LABEL_PORT` for `port`.
 ///
 /// # Errors
-/// It cannot be started, does not end in 30 s, or ends with another code than 0; with its last line.
+/// It cannot be started, does not end in 20 s, or ends with another code than 0; with its last line.
 pub(super) async fn work(hook: &Path, deed: PowerDeed, node: &NodeView) -> anyhow::Result<()> {
     work_within(hook, deed, node, LIMIT).await
 }
@@ -38,18 +38,25 @@ async fn work_within(hook: &Path, deed: PowerDeed, node: &NodeView, limit: Durat
         // With all that it starts it can be killed.
         .process_group(0);
     let mut child = command.spawn().with_context(|| format!("starting the power hook {}", hook.display()))?;
-    let group = child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw);
+    let group = child.id().and_then(|id| i32::try_from(id).ok()).map(|id| Group(Pid::from_raw(id)));
     let ended = timeout(limit, end(&mut child)).await;
-    if let Some(group) = group {
-        // What it left behind holds its output open, and would go on when the next deed is done.
-        let _ = killpg(group, Signal::SIGKILL);
-    }
+    drop(group);
     let Ok(ended) = ended else {
         bail!("the power hook {} did not end within {} s", hook.display(), limit.as_secs());
     };
     let (success, last) = ended.context("waiting for the power hook")?;
     ensure!(success, "the power hook {} failed: {last}", hook.display());
     Ok(())
+}
+
+/// The program and all that it started. They end with this, also if nobody waits for them any more.
+struct Group(Pid);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // What it left behind holds its output open, and would go on when the next deed is done.
+        let _ = killpg(self.0, Signal::SIGKILL);
+    }
 }
 
 /// Whether it ended well, and its last line.
@@ -125,11 +132,38 @@ mod tests {
         let error = work_within(&hanging, PowerDeed::On, &node(), Duration::from_secs(1)).await;
         assert!(error.expect_err("too long").to_string().contains("did not end within 1 s"));
         assert!(began.elapsed() < Duration::from_secs(20));
-        let child = fs::read_to_string(folder.path().join("child")).expect("a child");
+        until_dead(folder.path()).await;
+    }
+
+    /// Whoever waited was gone before the time was over: nobody killed the hook.
+    #[tokio::test]
+    async fn a_hook_dies_with_whoever_waits_for_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let hanging = hook(folder.path(), "sleep 600 & echo $! > $(dirname $0)/child; wait");
+        let limit = Duration::from_secs(600);
+        let waiting = tokio::spawn(async move { work_within(&hanging, PowerDeed::On, &node(), limit).await });
+        until("the child is told", || child(folder.path()).ends_with('\n')).await;
+        waiting.abort();
+        waiting.await.expect_err("it was ended");
+        until_dead(folder.path()).await;
+    }
+
+    fn child(folder: &Path) -> String {
+        fs::read_to_string(folder.join("child")).unwrap_or_default()
+    }
+
+    /// It needs a moment to die, and whoever takes in orphans another to bury it.
+    async fn until_dead(folder: &Path) {
+        let child = child(folder);
+        assert!(!child.is_empty());
         let stat = || fs::read_to_string(format!("/proc/{}/stat", child.trim())).unwrap_or_default();
-        // It needs a moment to die, and whoever takes in orphans another to bury it.
-        while !(stat().is_empty() || stat().contains(") Z ")) {
-            assert!(began.elapsed() < Duration::from_secs(20), "{}", stat());
+        until("the child is dead", || stat().is_empty() || stat().contains(") Z ")).await;
+    }
+
+    async fn until(what: &str, is_so: impl Fn() -> bool) {
+        let began = Instant::now();
+        while !is_so() {
+            assert!(began.elapsed() < Duration::from_secs(20), "not so: {what}");
             tokio::task::yield_now().await;
         }
     }

@@ -1,5 +1,9 @@
 //! The inventory through the API: wishes, and cluster.toml and back.
 
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
+
 use super::*;
 use crate::artefacts::Image;
 
@@ -31,6 +35,38 @@ async fn a_wish_is_told_audited_exported_and_taken_back_by_the_file() {
     let wrong = api.with(&token, "POST /v1/apply", "").await;
     assert_eq!(wrong.status, StatusCode::BAD_REQUEST);
     assert!(wrong.body.contains("cluster.toml:2: `adress` is no key here"), "{}", wrong.body);
+}
+
+/// Whoever asks for power may leave: what works it goes on to its end, for a node in the middle of a cycle is off.
+#[tokio::test]
+async fn a_power_hook_goes_on_when_nobody_waits_for_it() {
+    let api = Api::new().await;
+    let token = api.token(Scope::Write).await;
+    let place = |name: &str| api.folder().join(name);
+    nix::unistd::mkfifo(&place("go"), nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let text = "#!/bin/sh\ncd \"$(dirname \"$0\")\"\necho off > off\nread line < go\necho on > on\n";
+    std::fs::write(place("power.sh"), text).expect("written");
+    std::fs::set_permissions(place("power.sh"), std::fs::Permissions::from_mode(0o755)).expect("set");
+    let config = std::fs::read_to_string(place("cluster.toml")).expect("read");
+    std::fs::write(place("cluster.toml"), format!("{config}[power]\nhook = \"power.sh\"\n"))
+        .expect("written");
+    assert_eq!(api.with(&token, "POST /v1/apply", "").await.status, StatusCode::OK);
+    tokio::select! {
+        answer = api.with(&token, "POST /v1/nodes/node1/power/cycle", "") => panic!("ended: {}", answer.body),
+        () = until("it is off", || place("off").exists()) => {}
+    }
+    // Opened for both, so that nobody waits for a hook that is no more.
+    let mut go = std::fs::OpenOptions::new().read(true).write(true).open(place("go")).expect("a pipe");
+    go.write_all(b"go\n").expect("written");
+    until("it is on", || place("on").exists()).await;
+}
+
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(20), "not so: {what}");
+        tokio::task::yield_now().await;
+    }
 }
 
 #[tokio::test]
