@@ -9,7 +9,7 @@ const scopes = () =>
     ["read", "write", "admin"].map((scope) => h("option", {}, scope)),
   );
 
-export function accessView({ main, failed }) {
+export function accessView({ main, reading }) {
   const [tokens, accounts, audit] = [h("div", {}), h("div", {}), h("div", {})];
   const said = h("p", { class: "said", role: "status" });
   const tell = (sentence, kind) => {
@@ -65,48 +65,44 @@ export function accessView({ main, failed }) {
     return h("form", { class: "row", submit }, name, password, scope, h("button", {}, "Set account"));
   }
 
-  async function read() {
-    try {
-      const [all, people, lines] = await Promise.all(
-        ["tokens", "accounts", "audit?limit=200"].map((path) => ask("GET", `/v1/${path}`)),
-      );
-      const ends = (token) => (token.until_ms ? `in ${rough(token.until_ms - Date.now())}` : "never");
-      show(
-        tokens,
-        table(
-          ["Name", "Kind", "Scope", "Made", "Ends", ""],
-          all.map((token) => [
-            token.name,
-            token.kind,
-            token.scope,
-            `${ago(token.made_ms)} by ${token.made_by}`,
-            ends(token),
-            remove("Revoke", at`/v1/tokens/${token.id}`),
-          ]),
-          "None.",
-        ),
-      );
-      show(
-        accounts,
-        table(
-          ["Account", "Scope", "Password set", ""],
-          people.map((one) => [one.name, one.scope, ago(one.set_ms), remove("Remove", at`/v1/accounts/${one.name}`)]),
-          "None: make one, so that you can log in again.",
-        ),
-      );
-      show(
-        audit,
-        table(
-          ["When", "Who", "From", "Did", "What", ""],
-          lines.map((line) => [clock(line.at_ms), line.who, line.from, line.action, line.subject, line.detail]),
-          "Nothing was changed yet.",
-          "lines",
-        ),
-      );
-    } catch (error) {
-      failed(error);
-    }
-  }
+  const read = reading(async () => {
+    const [all, people, lines] = await Promise.all(
+      ["tokens", "accounts", "audit?limit=200"].map((path) => ask("GET", `/v1/${path}`)),
+    );
+    const ends = (token) => (token.until_ms ? `in ${rough(token.until_ms - Date.now())}` : "never");
+    show(
+      tokens,
+      table(
+        ["Name", "Kind", "Scope", "Made", "Ends", ""],
+        all.map((token) => [
+          token.name,
+          token.kind,
+          token.scope,
+          `${ago(token.made_ms)} by ${token.made_by}`,
+          ends(token),
+          remove("Revoke", at`/v1/tokens/${token.id}`),
+        ]),
+        "None.",
+      ),
+    );
+    show(
+      accounts,
+      table(
+        ["Account", "Scope", "Password set", ""],
+        people.map((one) => [one.name, one.scope, ago(one.set_ms), remove("Remove", at`/v1/accounts/${one.name}`)]),
+        "None: make one, so that you can log in again.",
+      ),
+    );
+    show(
+      audit,
+      table(
+        ["When", "Who", "From", "Did", "What", ""],
+        lines.map((line) => [clock(line.at_ms), line.who, line.from, line.action, line.subject, line.detail]),
+        "Nothing was changed yet.",
+        "lines",
+      ),
+    );
+  });
   show(
     main,
     h("h1", {}, "Access"),

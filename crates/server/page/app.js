@@ -25,13 +25,17 @@ const main = document.getElementById("main");
 const live = document.getElementById("live");
 let me = null;
 let view = null;
+/** Stands for the view that is shown: what comes for another is too late. */
+let shown = null;
+let isTroubled = false;
 let events = null;
 
 /** Whether who looks may do what takes this scope. */
 const may = (scope) => me !== null && SCOPES.indexOf(me.scope) >= SCOPES.indexOf(scope);
 
 function loginView(sentence) {
-  view = null;
+  view = shown = null;
+  calm();
   document.title = "fledermaus: log in";
   const said = h("p", { class: "said bad", role: "alert" }, sentence ?? "");
   const name = h("input", { name: "name", autocomplete: "username", required: true, autofocus: true });
@@ -101,7 +105,10 @@ function begin() {
 function listen() {
   events?.close();
   events = new EventSource("/v1/events");
-  events.onopen = () => say("on", "live");
+  events.onopen = () => {
+    say("on", "live");
+    if (isTroubled) view?.read();
+  };
   events.onerror = () => {
     say("off", "the head does not answer");
     // A session that ended looks the same as a head that is gone.
@@ -139,7 +146,11 @@ function route() {
   );
   show(document.getElementById("nav"), links);
   const subjectName = subject === undefined ? "" : decodeURIComponent(subject);
-  const context = { may, main, failed };
+  const own = {};
+  shown = own;
+  calm();
+  const reading = (work) => () => attempt(own, work);
+  const context = { may, main, reading };
   const one = subjectName && (name === "node" ? nodeView : known?.one);
   view = one ? one(context, subjectName) : (known ?? VIEWS[0]).make(context);
   document.title = `fledermaus: ${subjectName || (known ?? VIEWS[0]).title}`;
@@ -147,10 +158,32 @@ function route() {
   main.focus({ preventScroll: true });
 }
 
-/** Shows that a request failed. */
+/** Has a view ask the head. What fails is said above the view, which keeps what it has: somebody may be writing in it. */
+async function attempt(own, work) {
+  try {
+    await work();
+    if (own === shown) calm();
+  } catch (error) {
+    if (own === shown) failed(error);
+  }
+}
+
 function failed(error) {
   if (error.status === 401) return out("Your session has ended.");
-  show(main, h("div", { class: "card" }, h("p", { class: "bad", role: "alert" }, error.message)));
+  isTroubled = true;
+  const hint = `What is shown is from before. The head is asked again every ${REFRESH_MS / 1000} seconds.`;
+  const said = h("div", {}, h("strong", { class: "bad" }, error.message), h("div", { class: "dim small" }, hint));
+  show(document.getElementById("trouble"), said);
+}
+
+function calm() {
+  isTroubled = false;
+  show(document.getElementById("trouble"));
+}
+
+/** A view that could not be read is read again, also one that is otherwise read only once. */
+function refresh() {
+  if (document.visibilityState === "visible") (isTroubled ? view?.read : view?.refresh)?.();
 }
 
 const KEYS = [
@@ -214,7 +247,7 @@ document.getElementById("theme").addEventListener("click", turn);
 document.getElementById("leave").addEventListener("click", leave);
 document.addEventListener("keydown", press);
 addEventListener("hashchange", () => (location.hash.startsWith("#login=") ? start() : route()));
-setInterval(() => document.visibilityState === "visible" && view?.refresh?.(), REFRESH_MS);
+setInterval(refresh, REFRESH_MS);
 
 async function start() {
   if (location.hash.startsWith("#login=")) {

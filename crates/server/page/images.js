@@ -28,15 +28,11 @@ function row(image) {
 
 const HEADS = ["Name", "Recipe", "Id", "Linux", "Kernel", "Initramfs", "System", "Cardless", "Nodes"];
 
-export function imagesView({ main, failed }) {
+export function imagesView({ main, reading }) {
   const list = h("div", {});
-  async function read() {
-    try {
-      show(list, table(HEADS, (await ask("GET", "/v1/images")).map(row), "No image is served."));
-    } catch (error) {
-      failed(error);
-    }
-  }
+  const read = reading(async () => {
+    show(list, table(HEADS, (await ask("GET", "/v1/images")).map(row), "No image is served."));
+  });
   const hint = [
     "A node gets ",
     h("code", {}, "default"),

@@ -76,21 +76,17 @@ function timeline(lines) {
   return table(["When", "Boot", "Phase", "", ""], rows, "Nothing happened yet.", "lines");
 }
 
-export function nodeView({ main, failed, may }, name) {
+export function nodeView({ main, reading, may }, name) {
   const [head, health, lines] = [0, 0, 0].map(() => h("div", {}));
   const chart = h("div", { class: "scroll", tabindex: 0 });
   const said = h("p", { class: "said", role: "status" });
-  async function read() {
-    try {
-      const detail = await ask("GET", at`/v1/nodes/${name}`);
-      show(head, facts(detail));
-      show(health, board(detail));
-      show(chart, bootChart(newest(detail), name));
-      show(lines, timeline(detail.timeline));
-    } catch (error) {
-      failed(error);
-    }
-  }
+  const read = reading(async () => {
+    const detail = await ask("GET", at`/v1/nodes/${name}`);
+    show(head, facts(detail));
+    show(health, board(detail));
+    show(chart, bootChart(newest(detail), name));
+    show(lines, timeline(detail.timeline));
+  });
   let due = null;
   const news = ({ nodes }) => {
     if (nodes.some((node) => node.name === name))

@@ -39,7 +39,7 @@ function row(node) {
 
 const HEADS = ["Node", "Address", "Role", "Phase", "Boot", "Took", "Heard", ""];
 
-export function nodesView({ main, failed, may }) {
+export function nodesView({ main, reading, may }) {
   let nodes = [];
   let total = 0;
   let offset = 0;
@@ -87,8 +87,14 @@ export function nodesView({ main, failed, may }) {
   const [earlier, later] = [page(-PAGE), page(PAGE)];
   const waiting = h("div", {});
 
+  const said = h("p", { class: "bad", role: "status" });
+
   async function approve(mac) {
-    await ask("POST", at`/v1/waiting/${mac}/approve`).catch(failed);
+    said.textContent = "";
+    // Another operator may have been quicker.
+    await ask("POST", at`/v1/waiting/${mac}/approve`).catch((error) => {
+      said.textContent = error.message;
+    });
     read();
   }
   function drawWaiting(machines) {
@@ -123,19 +129,15 @@ export function nodesView({ main, failed, may }) {
 
   // Answers may overtake each other: only that to the newest question counts.
   let asked = 0;
-  async function read() {
+  const read = reading(async () => {
     const own = ++asked;
-    try {
-      const wish = new URLSearchParams({ q: filter.value, state: state.value, offset, limit: PAGE });
-      const found = await ask("GET", `/v1/node-list?${wish}`);
-      if (own !== asked) return;
-      ({ nodes, total } = found);
-      drawWaiting(await ask("GET", "/v1/waiting"));
-      draw();
-    } catch (error) {
-      failed(error);
-    }
-  }
+    const wish = new URLSearchParams({ q: filter.value, state: state.value, offset, limit: PAGE });
+    const found = await ask("GET", `/v1/node-list?${wish}`);
+    if (own !== asked) return;
+    ({ nodes, total } = found);
+    drawWaiting(await ask("GET", "/v1/waiting"));
+    draw();
+  });
 
   function news({ nodes: changed, topics }) {
     if (topics.includes("nodes")) return read();
@@ -149,6 +151,7 @@ export function nodesView({ main, failed, may }) {
     main,
     h("h1", {}, "Nodes"),
     waiting,
+    said,
     h(
       "div",
       { class: "card" },
@@ -159,15 +162,11 @@ export function nodesView({ main, failed, may }) {
   return { read, refresh: read, news };
 }
 
-export function bootsView({ main, failed }) {
+export function bootsView({ main, reading }) {
   const chart = h("div", { class: "scroll", tabindex: 0 });
-  async function read() {
-    try {
-      show(chart, clusterChart(await ask("GET", `/v1/boots?limit=${BOOTS}`)));
-    } catch (error) {
-      failed(error);
-    }
-  }
+  const read = reading(async () => {
+    show(chart, clusterChart(await ask("GET", `/v1/boots?limit=${BOOTS}`)));
+  });
   let due = null;
   // Nodes that boot tell several things a second.
   const news = ({ nodes }) => {
@@ -181,23 +180,19 @@ export function bootsView({ main, failed }) {
   return { read, news };
 }
 
-export function leasesView({ main, failed }) {
+export function leasesView({ main, reading }) {
   const list = h("div", {});
-  async function read() {
-    try {
-      const leases = await ask("GET", "/v1/leases");
-      const until = (lease) => (lease.until_ms > Date.now() ? `in ${rough(lease.until_ms - Date.now())}` : "over");
-      const rows = leases.map((lease) => [
-        lease.address,
-        h("code", {}, lease.mac),
-        lease.node ? nodeLink(lease.node) : "",
-        until(lease),
-      ]);
-      show(list, table(["Address", "MAC", "Node", "Ends"], rows, "Nobody has an address yet."));
-    } catch (error) {
-      failed(error);
-    }
-  }
+  const read = reading(async () => {
+    const leases = await ask("GET", "/v1/leases");
+    const until = (lease) => (lease.until_ms > Date.now() ? `in ${rough(lease.until_ms - Date.now())}` : "over");
+    const rows = leases.map((lease) => [
+      lease.address,
+      h("code", {}, lease.mac),
+      lease.node ? nodeLink(lease.node) : "",
+      until(lease),
+    ]);
+    show(list, table(["Address", "MAC", "Node", "Ends"], rows, "Nobody has an address yet."));
+  });
   show(main, h("h1", {}, "Leases"), h("div", { class: "card" }, list));
   return { read, refresh: read };
 }

@@ -47,7 +47,7 @@ function progress([name, progress]) {
   return [nodeLink(name), h("span", { class: kind }, text)];
 }
 
-export function swarmView({ main, failed, may }) {
+export function swarmView({ main, reading, may }) {
   const [members, held, stacks, rollout] = [0, 0, 0, 0].map(() => h("div", {}));
   const said = h("p", { class: "said bad", role: "status" });
 
@@ -83,31 +83,27 @@ export function swarmView({ main, failed, may }) {
       buttons,
     );
   }
-  async function read() {
-    try {
-      const none = (error) => {
-        if (error.status === 404) return null;
-        throw error;
-      };
-      const [swarm, all, newest] = await Promise.all([
-        ask("GET", "/v1/swarm"),
-        ask("GET", "/v1/stacks"),
-        ask("GET", "/v1/rollout").catch(none),
-      ]);
-      show(members, table(["Node", "State", "Role", "ID"], swarm.members.map(member(swarm)), "No swarm yet."));
-      show(
-        held,
-        swarm.held.map((sentence) => h("p", { class: "busy" }, `Held: ${sentence}`)),
-      );
-      show(
-        stacks,
-        table(["Stack", "State", "Services", ""], all.map(stack), "No stack yet: `fledermaus stack deploy` makes one."),
-      );
-      drawRollout(newest);
-    } catch (error) {
-      failed(error);
-    }
-  }
+  const read = reading(async () => {
+    const none = (error) => {
+      if (error.status === 404) return null;
+      throw error;
+    };
+    const [swarm, all, newest] = await Promise.all([
+      ask("GET", "/v1/swarm"),
+      ask("GET", "/v1/stacks"),
+      ask("GET", "/v1/rollout").catch(none),
+    ]);
+    show(members, table(["Node", "State", "Role", "ID"], swarm.members.map(member(swarm)), "No swarm yet."));
+    show(
+      held,
+      swarm.held.map((sentence) => h("p", { class: "busy" }, `Held: ${sentence}`)),
+    );
+    show(
+      stacks,
+      table(["Stack", "State", "Services", ""], all.map(stack), "No stack yet: `fledermaus stack deploy` makes one."),
+    );
+    drawRollout(newest);
+  });
   const news = ({ topics }) => topics.some((topic) => ["swarm", "stacks", "rollout"].includes(topic)) && read();
   show(
     main,

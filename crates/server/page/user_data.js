@@ -144,7 +144,7 @@ export function ownEditor(name) {
 }
 
 /** One template that nodes share, with what a node of choice gets of it. */
-export function templateView({ main, failed }, name) {
+export function templateView({ main, reading }, name) {
   const node = h("input", { "aria-label": "Node", size: 16, change: () => shared.render() });
   const shared = editor({
     name,
@@ -156,20 +156,16 @@ export function templateView({ main, failed }, name) {
     above: ["What this node gets: ", node],
   });
   show(main, h("h1", {}, h("a", { href: "#/templates" }, "User data"), ` / ${name}`), shared.card);
-  async function read() {
-    try {
-      const { nodes } = await ask("GET", "/v1/node-list?limit=1");
-      node.value ||= nodes[0]?.name ?? "";
-      await shared.render();
-    } catch (error) {
-      failed(error);
-    }
-  }
+  const read = reading(async () => {
+    const { nodes } = await ask("GET", "/v1/node-list?limit=1");
+    node.value ||= nodes[0]?.name ?? "";
+    await shared.render();
+  });
   return { read };
 }
 
 /** All templates. */
-export function templatesView({ main, failed }) {
+export function templatesView({ main, reading }) {
   const list = h("div", {});
   const own = (name) => name.slice(0, -".sh".length);
   const row = (template) => [
@@ -181,14 +177,10 @@ export function templatesView({ main, failed }) {
     size(template.bytes),
     template.own && template.nodes === 1 ? "its own" : String(template.nodes),
   ];
-  async function read() {
-    try {
-      const templates = await ask("GET", "/v1/user-data");
-      show(list, table(["File", "Size", "Nodes"], templates.map(row), "There is none yet."));
-    } catch (error) {
-      failed(error);
-    }
-  }
+  const read = reading(async () => {
+    const templates = await ask("GET", "/v1/user-data");
+    show(list, table(["File", "Size", "Nodes"], templates.map(row), "There is none yet."));
+  });
   const file = h("input", {
     name: "file",
     placeholder: "parts/disk.sh",

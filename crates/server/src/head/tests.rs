@@ -4,7 +4,9 @@ use std::path::Path;
 
 use cluster::phase::Event;
 use cluster::report::Health;
+use cluster::view::WaitingView;
 
+use super::news::Topic;
 use super::*;
 use crate::artefacts::Image;
 use crate::config;
@@ -83,6 +85,16 @@ pub(crate) async fn hostile_report(head: &Head, name: &str, words: &str) {
     head.ask(move |state| {
         let mac = state.named(&name).expect("a node").kept.mac;
         state.note(mac, state.now_ms, Phase::System, Step::Started, words);
+    })
+    .await;
+}
+
+/// A machine waits for approval.
+pub(crate) async fn let_wait(head: &Head, mac: Mac) {
+    head.ask(move |state| {
+        let now_ms = state.now_ms;
+        state.waiting.insert(mac, WaitingView { mac, first_ms: now_ms, seen_ms: now_ms });
+        state.unheard.topic(Topic::Nodes);
     })
     .await;
 }

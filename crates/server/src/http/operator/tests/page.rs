@@ -6,7 +6,7 @@ use super::super::page;
 use super::browser::Browser;
 use super::*;
 use crate::config::OperatorDoor;
-use crate::head::tests::{BOOTED, hostile_report, seed, send_logs};
+use crate::head::tests::{BOOTED, hostile_report, let_wait, seed, send_logs};
 
 /// What a node says of itself that no page may run.
 pub(super) const HOSTILE: &str =
@@ -43,6 +43,8 @@ async fn the_page_logs_in_shows_what_happens_and_runs_nothing_that_a_node_said()
         a_template(&mut browser, &user_data);
         board_and_logs(&mut browser, &head, &handle);
         swarm_and_access(&mut browser);
+        a_head_that_does_not_answer(&mut browser, &head, &handle);
+        what_another_operator_did_before(&mut browser, &head, &handle);
         on_a_phone_and_in_the_light(&mut browser);
         assert_eq!(browser.value("window.hacked"), Value::Null, "a node's words ran");
         assert!(browser.complaints.is_empty(), "{:#?}", browser.complaints);
@@ -179,6 +181,53 @@ fn swarm_and_access(browser: &mut Browser) {
     browser.press("?");
     browser.wait("document.getElementById('help').open");
     browser.value("document.getElementById('help').close()");
+}
+
+/// One request that failed took away the view with what somebody was writing in it, and it never came back.
+fn a_head_that_does_not_answer(browser: &mut Browser, head: &Head, runtime: &tokio::runtime::Handle) {
+    let trouble = "document.getElementById('trouble').textContent";
+    browser.value("location.hash = '#/node/node1'");
+    browser.see("Timeline");
+    browser.wait("document.querySelector('pre').textContent.includes('echo')");
+    browser.value(&write("#!/bin/sh\necho half a thought\n"));
+    browser.wait("document.querySelector('pre').textContent.includes('half a thought')");
+    browser.value("window.real = window.fetch; window.fetch = () => Promise.reject(new TypeError('gone'))");
+    runtime.block_on(hostile_report(head, "node1", "streamed 13 of 61 MB"));
+    browser.wait(&format!("{trouble}.includes('the head does not answer')"));
+    browser.picture("trouble-dark");
+    browser.look((390, 844), "light");
+    browser.picture("trouble-phone");
+    browser.look((1280, 900), "dark");
+    assert_eq!(browser.value("document.querySelector('textarea').value"), "#!/bin/sh\necho half a thought\n");
+    // Nobody asks but the page itself.
+    browser.value("window.fetch = window.real");
+    browser.wait(&format!("{trouble} === ''"));
+    browser.see("streamed 13 of 61 MB");
+    assert_eq!(browser.value("document.querySelector('textarea').value"), "#!/bin/sh\necho half a thought\n");
+
+    // The answer to a view that was left is nobody's any more.
+    browser.value("window.fetch = () => new Promise((_, fail) => (window.fail = fail))");
+    browser.value("location.hash = '#/boots'");
+    browser.wait("window.fail && document.querySelector('h1').textContent === 'Newest boots'");
+    browser.value("window.late = window.fail; window.fetch = window.real; location.hash = '#/images'");
+    browser.see("Cardless");
+    browser.value(
+        "(async () => { late(new TypeError('gone')); await new Promise((done) => setTimeout(done)); })()",
+    );
+    assert_eq!(browser.value(trouble), "");
+}
+
+fn what_another_operator_did_before(browser: &mut Browser, head: &Head, runtime: &tokio::runtime::Handle) {
+    let node1 = cluster::Mac([0xb8, 0x27, 0xeb, 0, 1, 1]);
+    runtime.block_on(let_wait(head, node1));
+    browser.value("location.hash = '#/nodes'");
+    browser.see("These wait for approval");
+    browser.value(
+        "[...document.querySelectorAll('main button')].find((one) => one.textContent === 'Approve').click()",
+    );
+    browser.see(&format!("{node1} is a node already"));
+    browser.see("127.0.0.12");
+    browser.picture("approved-before-dark");
 }
 
 fn on_a_phone_and_in_the_light(browser: &mut Browser) {
