@@ -1,15 +1,21 @@
 //! What is wished of nodes: approving, naming, setting and forgetting them; cluster.toml applied and written back.
 
 use std::collections::BTreeMap;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context;
 use cluster::view::{ApplyView, NodeChange, NodeSet, WaitingView};
 use cluster::{Mac, NodeName};
-use server::client::Client;
+use server::client::{APPLY_PATIENCE, Client};
 
 use crate::arguments::{Apply, Export};
 use crate::exit::BadInput;
 use crate::table;
+
+/// For how long the command line waits without a word.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// Lists who waits for approval.
 ///
@@ -87,7 +93,10 @@ pub(crate) fn set(
 /// # Errors
 /// The file's mistakes, or what the head says.
 pub(crate) fn apply(wish: &Apply, head: &Client, json: bool) -> anyhow::Result<()> {
-    let view: ApplyView = head.ask(&format!("/v1/apply?dry_run={}", wish.dry_run), &())?;
+    let view = waiting_aloud(|| {
+        let head = head.with_patience(APPLY_PATIENCE);
+        head.ask::<ApplyView>(&format!("/v1/apply?dry_run={}", wish.dry_run), &())
+    })?;
     if json {
         return table::json(&view);
     }
@@ -96,6 +105,20 @@ pub(crate) fn apply(wish: &Apply, head: &Client, json: bool) -> anyhow::Result<(
         eprintln!("{} changed too, and is read when the head starts: restart it", view.restart.join(", "));
     }
     Ok(())
+}
+
+/// Does it, and says why it takes so long if it does.
+fn waiting_aloud<T>(ask: impl FnOnce() -> T) -> T {
+    let (answered, waits) = mpsc::channel::<()>();
+    let aloud = thread::spawn(move || {
+        if waits.recv_timeout(SILENCE) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("waiting: the head reads all images, and fetches those that are new in a store");
+        }
+    });
+    let answer = ask();
+    drop(answered);
+    let _ = aloud.join();
+    answer
 }
 
 /// Prints or writes cluster.toml as it would be now.

@@ -19,6 +19,8 @@ pub use self::remote::{InvalidRemote, Remote};
 pub const SOCKET: &str = "head.sock";
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the head may take to apply its configuration: an image that is new in a store is fetched first, over whatever network.
+pub const APPLY_PATIENCE: Duration = Duration::from_secs(15 * 60);
 /// The largest answer that is read, in bytes.
 const ANSWER_LIMIT: u64 = 64 * 1024 * 1024;
 
@@ -26,6 +28,7 @@ const ANSWER_LIMIT: u64 = 64 * 1024 * 1024;
 #[derive(Clone, Debug)]
 pub struct Client {
     way: Way,
+    patience: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -73,12 +76,18 @@ pub enum ClientError {
 impl Client {
     /// A client of the head at this socket; nothing is connected yet.
     pub fn new(socket: &Path) -> Self {
-        Self { way: Way::Socket(socket.to_owned()) }
+        Self { way: Way::Socket(socket.to_owned()), patience: TIMEOUT }
     }
 
     /// A client of a head on another machine; nothing is connected yet.
     pub fn remote(remote: Remote) -> Self {
-        Self { way: Way::Tls(remote) }
+        Self { way: Way::Tls(remote), patience: TIMEOUT }
+    }
+
+    /// The same way, with this much patience for each answer.
+    #[must_use]
+    pub fn with_patience(&self, patience: Duration) -> Self {
+        Self { way: self.way.clone(), patience }
     }
 
     /// Fetches an object.
@@ -146,19 +155,19 @@ impl Client {
     }
 
     fn request(&self, method: &str, path: &str, body: &str) -> Result<String, ClientError> {
+        let patience = Some(self.patience);
         let answer = match &self.way {
             Way::Socket(socket) => {
                 let not_running = |source| ClientError::NotRunning { socket: socket.clone(), source };
                 let stream = UnixStream::connect(socket).map_err(not_running)?;
-                let limits =
-                    [stream.set_read_timeout(Some(TIMEOUT)), stream.set_write_timeout(Some(TIMEOUT))];
+                let limits = [stream.set_read_timeout(patience), stream.set_write_timeout(patience)];
                 let set = limits.into_iter().collect::<io::Result<()>>();
                 set.and_then(|()| exchange(stream, ["head", ""], [method, path, body]))
                     .map_err(|error| ClientError::Broken(error.to_string()))?
             }
             Way::Tls(remote) => {
                 let no_answer = |source| ClientError::NoAnswer { place: remote.place(), source };
-                let stream = remote.connect(TIMEOUT).map_err(no_answer)?;
+                let stream = remote.connect(self.patience).map_err(no_answer)?;
                 let (authority, header) = (remote.authority(), remote.header());
                 exchange(stream, [&authority, &header], [method, path, body]).map_err(no_answer)?
             }

@@ -60,11 +60,16 @@ impl Options {
         config::read(&self.config, self.interface.as_deref(), self.image_dir.as_deref())
     }
 
-    /// Opens and verifies the images: some hundred megabytes are read, or fetched first.
-    async fn images(&self, settings: &Settings) -> anyhow::Result<Images> {
+    /// Opens and verifies the images: some hundred megabytes are read, or fetched first. That goes on if nobody waits for it
+    /// any more; `turn` is kept until it ended.
+    async fn images<T: Send + 'static>(&self, settings: &Settings, turn: T) -> anyhow::Result<Images> {
         let (sources, access) = (settings.images.clone(), self.access.clone());
         let state_dir = self.state_dir.clone();
-        let opened = tokio::task::spawn_blocking(move || sources.open(&access, &state_dir));
+        let opened = tokio::task::spawn_blocking(move || {
+            let opened = sources.open(&access, &state_dir);
+            drop(turn);
+            opened
+        });
         opened.await.context("opening the images")?
     }
 }
@@ -95,7 +100,7 @@ pub async fn serve(options: Options, welcome: impl FnOnce(&Welcome)) -> anyhow::
         .mode(0o700)
         .create(&options.state_dir)
         .with_context(|| format!("making the state directory {}", options.state_dir.display()))?;
-    let images = options.images(&settings).await?;
+    let images = options.images(&settings, ()).await?;
     let store = Store::open(&options.state_dir, &settings.store).await?;
 
     let told = settings.dhcp(&network);

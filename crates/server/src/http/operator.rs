@@ -50,6 +50,8 @@ pub(crate) struct Desk {
     options: Arc<Options>,
     /// One at a time writes user data.
     writing: Arc<Semaphore>,
+    /// One at a time opens images: two that fetch the same would write into one file.
+    opening: Arc<Semaphore>,
     passwords: Arc<Semaphore>,
     listeners: Arc<Semaphore>,
 }
@@ -58,9 +60,9 @@ impl Desk {
     /// A desk of this head.
     pub(crate) fn new(head: Head, door: Option<DoorFacts>, options: Options) -> Self {
         let places = |count| Arc::new(Semaphore::new(count));
-        let (writing, passwords) = (places(1), places(PASSWORDS_AT_ONCE));
+        let (writing, opening, passwords) = (places(1), places(1), places(PASSWORDS_AT_ONCE));
         let listeners = places(LISTENERS_LIMIT);
-        Self { head, door, options: Arc::new(options), writing, passwords, listeners }
+        Self { head, door, options: Arc::new(options), writing, opening, passwords, listeners }
     }
 }
 

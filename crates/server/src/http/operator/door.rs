@@ -26,6 +26,7 @@ use tower::ServiceExt;
 
 use super::{Desk, Entrance, app, failure};
 use crate::access::{Secret, hex};
+use crate::client::APPLY_PATIENCE;
 use crate::config::OperatorDoor;
 use crate::disk;
 use crate::http::places::Places;
@@ -112,10 +113,11 @@ async fn serve(stream: TcpStream, client: IpAddr, acceptor: TlsAcceptor, router:
     };
     let answer = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(Entrance::Tls(client));
+        let patience = patience(request.uri().path());
         let answer = router.clone().oneshot(request.map(Body::new));
         async move {
             let late = || failure(StatusCode::REQUEST_TIMEOUT, "the request took too long").into_response();
-            let answer = timeout(REQUEST_PATIENCE, answer).await;
+            let answer = timeout(patience, answer).await;
             Ok::<_, Infallible>(
                 answer.map_or_else(|_| late(), |answer| answer.unwrap_or_else(|never| match never {})),
             )
@@ -125,6 +127,15 @@ async fn serve(stream: TcpStream, client: IpAddr, acceptor: TlsAcceptor, router:
     http.timer(TokioTimer::new()).header_read_timeout(PATIENCE);
     if let Err(error) = http.serve_connection(TokioIo::new(stream), answer).await {
         tracing::debug!("an operator's connection from {client}: {error}");
+    }
+}
+
+/// How long the request at a path may take.
+fn patience(path: &str) -> Duration {
+    match path {
+        // It looks at all images, and fetches those that are new in a store. Over before the client gives up, which then is told.
+        "/v1/apply" => APPLY_PATIENCE.saturating_sub(REQUEST_PATIENCE),
+        _ => REQUEST_PATIENCE,
     }
 }
 
@@ -170,7 +181,16 @@ fn read(certificate: &Path, key: &Path) -> anyhow::Result<(ServerConfig, String)
 
 #[cfg(test)]
 mod tests {
+    use super::super::table;
     use super::*;
+
+    #[test]
+    fn one_route_may_take_as_long_as_a_fetch() {
+        let slow = |path: &str| patience(path) > REQUEST_PATIENCE;
+        let slow: Vec<_> =
+            table::all().into_iter().map(|route| route.path).filter(|path| slow(path)).collect();
+        assert_eq!(slow, ["/v1/apply"]);
+    }
 
     /// The power was cut at a first start: what was left of the certificate kept the head from every later one.
     #[test]

@@ -74,7 +74,10 @@ pub(super) async fn apply(
         Ok(Err(error)) => return failure(StatusCode::BAD_REQUEST, format!("{error:#}")),
         Err(error) => return failure(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
     };
-    let images = match desk.options.images(&settings).await {
+    let Ok(turn) = desk.opening.clone().acquire_owned().await else {
+        return failure(StatusCode::SERVICE_UNAVAILABLE, "the head is going down");
+    };
+    let images = match desk.options.images(&settings, turn).await {
         Ok(images) => images,
         Err(error) => return failure(StatusCode::BAD_REQUEST, format!("{error:#}")),
     };

@@ -61,6 +61,30 @@ async fn a_power_hook_goes_on_when_nobody_waits_for_it() {
     until("it is on", || place("on").exists()).await;
 }
 
+/// Who gave up left a fetch behind, and the next one wrote into the same files.
+#[tokio::test]
+async fn images_are_opened_by_one_at_a_time_also_if_nobody_waits_any_more() {
+    let api = Api::new().await;
+    let token = api.token(Scope::Write).await;
+    let manifest = api.folder().join("image").join(cluster::manifest::MANIFEST_FILE);
+    let text = std::fs::read_to_string(&manifest).expect("read");
+    std::fs::remove_file(&manifest).expect("removed");
+    nix::unistd::mkfifo(&manifest, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let is_busy = || api.desk.opening.available_permits() == 0;
+    tokio::select! {
+        answer = api.with(&token, "POST /v1/apply", "") => panic!("ended: {}", answer.body),
+        () = until("the images are opened", is_busy) => {}
+    }
+    // Opens once somebody reads; whoever comes next finds a file.
+    let mut pipe = std::fs::OpenOptions::new().write(true).open(&manifest).expect("a pipe");
+    assert!(is_busy(), "it goes on");
+    std::fs::remove_file(&manifest).expect("removed");
+    std::fs::write(&manifest, &text).expect("written");
+    pipe.write_all(text.as_bytes()).expect("written");
+    drop(pipe);
+    assert_eq!(api.with(&token, "POST /v1/apply", "").await.status, StatusCode::OK);
+}
+
 async fn until(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
