@@ -1,12 +1,15 @@
 //! What a DHCP client is told.
 //!
 //! ```text
-//!   DISCOVER ────────────────► OFFER (the address is held for a minute)
+//!   DISCOVER ────────────────► OFFER (the address is held for a minute; what the client has stays its own)
 //!   REQUEST  selecting ──────► ACK, or silence if another server was chosen
 //!            init-reboot ────► ACK, or NAK if the address is not this node's
 //!            renewing, rebinding ──► ACK, or NAK
 //!   DECLINE, RELEASE ────────► noted        INFORM ──► ACK without an address
 //! ```
+//!
+//! All of that can be forged by any host on the wire. The head tells us which machines it has heard, by something that only
+//! they know ([`Leases::hear`]): such a one runs, and no DISCOVER, DECLINE or RELEASE in its name takes its address away.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -93,6 +96,9 @@ pub enum Why {
     /// The client gave its address back.
     #[error("released")]
     Released,
+    /// It runs at this address: it cannot have sent that, or did so before its reboot was over.
+    #[error("it was heard from {0} a moment ago: forged, or its turn comes when it asks again")]
+    Runs(Ipv4Addr),
     /// So many of its kind ask that its turn comes with its next try.
     #[error("its turn comes when it asks again")]
     NotYet,
@@ -209,14 +215,18 @@ struct Desk<'a> {
 impl Desk<'_> {
     fn offer(&mut self) -> Result<Answer, Why> {
         let address = self.address().ok_or(Why::PoolExhausted)?;
+        let is_taken = self.request.profile.takes_offer_for_ack();
+        // A ROM asks five times, and by then its node is not heard any more.
+        if let Some(runs_at) = self.runs_at().filter(|runs_at| is_taken && *runs_at != address) {
+            return Err(Why::Runs(runs_at));
+        }
         let delay_ms = self.pace.delay(self.request.profile, self.now_ms).ok_or(Why::NotYet)?;
-        let own = self.leases.holder(address, self.now_ms).is_some_and(|lease| lease.mac == self.request.mac);
         // What has just been offered was asked for already, unless the answer is still awaited; the pump knows.
-        let is_new = !own || self.leases.is_offer(self.request.mac);
+        let is_new = !self.has(address);
         let probe = (self.fixed.is_none() && is_new && self.request.relay.is_none()).then_some(address);
         let bytes = self.addressed(ReplyKind::Offer, address);
         let packet = Packet { delay_ms, probe, ..self.packet(bytes) };
-        let change = if self.request.profile.takes_offer_for_ack() {
+        let change = if is_taken {
             Some(self.grant(address, self.lease_ms())?)
         } else {
             self.hold(address)?;
@@ -229,7 +239,10 @@ impl Desk<'_> {
         // Selecting and init-reboot name the address in option 50, renewing and rebinding in `ciaddr` (RFC 2131
         // section 4.3.2). What else they say of it is the same: it is this node's, or it is not.
         let wanted = self.request.requested.or(self.request.current).ok_or(Why::Senseless)?;
-        if self.address() != Some(wanted) {
+        // What we offered a moment ago is meant still.
+        let offer = self.leases.offer_to(self.request.mac, self.now_ms);
+        let is_agreed = offer == Some(wanted) && self.subnet.contains(wanted);
+        if !is_agreed && self.address() != Some(wanted) {
             return Ok(self.refuse());
         }
         let change = self.grant(wanted, self.lease_ms())?;
@@ -247,8 +260,15 @@ impl Desk<'_> {
 
     /// The address is avoided only if it was the client's: otherwise one client could empty the pool.
     fn decline(&mut self) -> Result<Answer, Why> {
-        let held = self.leases.of(self.request.mac).map(|lease| lease.address);
-        let address = held.filter(|_| self.request.requested == held).ok_or(Why::Senseless)?;
+        let (mac, declined) = (self.request.mac, self.request.requested);
+        let lease = self.leases.of(mac).map(|lease| lease.address);
+        let offer = self.leases.offer_to(mac, self.now_ms);
+        let address = lease.into_iter().chain(offer).find(|own| declined == Some(*own));
+        let address = address.ok_or(Why::Senseless)?;
+        // A client finds its address in use before it speaks from there (RFC 2131 section 3.1, step 5).
+        if let Some(runs_at) = self.runs_at() {
+            return Err(Why::Runs(runs_at));
+        }
         let change = self.leases.avoid(address, self.now_ms).map(Change::NoLease);
         Ok(Answer { change, reply: Err(Why::Declined(address)) })
     }
@@ -257,6 +277,9 @@ impl Desk<'_> {
         let held = self.leases.of(self.request.mac).map(|lease| lease.address);
         if held.is_none() || held != self.request.current {
             return Err(Why::Senseless);
+        }
+        if let Some(runs_at) = self.runs_at() {
+            return Err(Why::Runs(runs_at));
         }
         let change = self.leases.release(self.request.mac, self.now_ms).map(Change::Lease);
         Ok(Answer { change, reply: Err(Why::Released) })
@@ -274,6 +297,7 @@ impl Desk<'_> {
                 && self.leases.is_free_for(self.request.mac, *address, self.now_ms)
         };
         had.filter(good)
+            .or(self.leases.offer_to(self.request.mac, self.now_ms).filter(good))
             .or(self.request.requested.filter(good))
             .or(self.request.current.filter(good))
             .or_else(|| {
@@ -284,10 +308,22 @@ impl Desk<'_> {
 
     /// Keeps an offered address for its client for a while, unless it has it anyway.
     fn hold(&mut self, address: Ipv4Addr) -> Result<(), Why> {
+        let mac = self.request.mac;
+        if self.has(address) {
+            self.leases.cut(mac, self.now_ms.saturating_add(self.lease_ms()));
+            return Ok(());
+        }
         let until_ms = self.now_ms.saturating_add(OFFER_HELD_MS);
-        let longest_ms = self.now_ms.saturating_add(self.lease_ms());
-        let lease = Lease { mac: self.request.mac, address, until_ms };
-        self.leases.offer(lease, longest_ms, self.now_ms).ok_or(Why::PoolExhausted)
+        self.leases.offer(Lease { mac, address, until_ms }, self.now_ms).ok_or(Why::PoolExhausted)
+    }
+
+    /// Whether the client's lease of that address runs.
+    fn has(&self, address: Ipv4Addr) -> bool {
+        self.leases.holder(address, self.now_ms).is_some_and(|lease| lease.mac == self.request.mac)
+    }
+
+    fn runs_at(&self) -> Option<Ipv4Addr> {
+        self.leases.runs_at(self.request.mac, self.now_ms)
     }
 
     /// Notes a lease that runs so long from now. One that runs longer comes from a clock that was wrong: it is cut.

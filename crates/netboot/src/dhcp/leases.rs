@@ -1,9 +1,10 @@
 //! Which machine has which address, until when. One address per machine, one machine per address.
 //!
 //! A lease that ran out is kept as a memory, so that the machine gets its address back; it is forgotten only
-//! when its address or its place is needed.
+//! when its address or its place is needed. An offer is no lease: anybody can ask for one in a node's name, and the
+//! node, which may be running, must not lose its address by that.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
@@ -15,6 +16,9 @@ pub const LEASES_LIMIT: usize = 16_384;
 const DECLINED_LIMIT: usize = 256;
 /// How long an address is not given out after a client found it in use, in milliseconds.
 const DECLINED_MS: u64 = 10 * 60 * 1_000;
+/// For how long a machine counts as running after it was last heard, in milliseconds. Nodes report every two seconds; a
+/// board that was told to reboot asks for its address ten seconds later, and a Pi 3's ROM gives up after 25.
+const RUNS_MS: u64 = 15_000;
 
 /// An address that a machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +36,12 @@ pub struct Lease {
 pub struct Leases {
     by_mac: BTreeMap<Mac, Lease>,
     by_address: BTreeMap<Ipv4Addr, Mac>,
-    /// The machines whose lease is an offer that was not taken yet.
-    offered: BTreeSet<Mac>,
+    /// What machines were offered and did not take yet. As many as leases, at most.
+    offers: BTreeMap<Mac, Lease>,
+    /// Whose offers those are.
+    offered: BTreeMap<Ipv4Addr, Mac>,
+    /// When machines with a lease last proved that they run at its address.
+    heard: BTreeMap<Mac, u64>,
     /// Until when addresses are avoided, because somebody else uses them.
     declined: BTreeMap<Ipv4Addr, u64>,
     /// Counts how often a machine got another address.
@@ -94,25 +102,47 @@ impl Leases {
         Some(lease)
     }
 
-    /// Holds an address for a machine that was offered it. One that it has anyway keeps its term, but none beyond
-    /// `longest_ms`. `None` if there is no place.
-    pub(super) fn offer(&mut self, lease: Lease, longest_ms: u64, now_ms: u64) -> Option<()> {
-        let running = self.of(lease.mac).filter(|running| running.address == lease.address);
-        let running =
-            running.filter(|running| running.until_ms > now_ms && !self.offered.contains(&lease.mac));
-        match running.copied() {
-            Some(running) => self.put(Lease { until_ms: running.until_ms.min(longest_ms), ..running }),
-            None => {
-                self.grant(lease, now_ms)?;
-                self.offered.insert(lease.mac);
+    /// The machine proved that it runs at the address of its lease.
+    pub fn hear(&mut self, mac: Mac, now_ms: u64) {
+        if self.by_mac.contains_key(&mac) {
+            self.heard.insert(mac, now_ms);
+        }
+    }
+
+    /// Where the machine runs, if it was heard lately.
+    pub(super) fn runs_at(&self, mac: Mac, now_ms: u64) -> Option<Ipv4Addr> {
+        let heard_ms = self.heard.get(&mac)?;
+        // A clock that was set back makes nobody run for ever.
+        (heard_ms.abs_diff(now_ms) < RUNS_MS).then(|| self.of(mac).map(|lease| lease.address))?
+    }
+
+    /// Holds an address for a machine that was offered it. `None` if there is no place.
+    pub(super) fn offer(&mut self, offer: Lease, now_ms: u64) -> Option<()> {
+        if !self.offers.contains_key(&offer.mac) && self.offers.len() >= LEASES_LIMIT {
+            self.offers.retain(|_, offer| offer.until_ms > now_ms);
+            self.offered = self.offers.values().map(|offer| (offer.address, offer.mac)).collect();
+            if self.offers.len() >= LEASES_LIMIT {
+                return None;
             }
         }
+        self.withdraw(offer.mac);
+        if let Some(other) = self.offered.insert(offer.address, offer.mac) {
+            self.offers.remove(&other);
+        }
+        self.offers.insert(offer.mac, offer);
         Some(())
     }
 
-    /// Whether what the machine has is an offer that it has not taken yet.
-    pub(super) fn is_offer(&self, mac: Mac) -> bool {
-        self.offered.contains(&mac)
+    /// What the machine was offered and may still take.
+    pub(super) fn offer_to(&self, mac: Mac, now_ms: u64) -> Option<Ipv4Addr> {
+        self.offers.get(&mac).filter(|offer| offer.until_ms > now_ms).map(|offer| offer.address)
+    }
+
+    /// A lease runs no longer than this: one that does comes from a clock that was wrong.
+    pub(super) fn cut(&mut self, mac: Mac, longest_ms: u64) {
+        if let Some(lease) = self.by_mac.get_mut(&mac) {
+            lease.until_ms = lease.until_ms.min(longest_ms);
+        }
     }
 
     /// The machine does not need its address any more; it is remembered for it.
@@ -128,16 +158,19 @@ impl Leases {
         if self.declined.len() < DECLINED_LIMIT {
             self.declined.insert(address, now_ms.saturating_add(DECLINED_MS));
         }
-        let mac = self.by_address.remove(&address)?;
-        self.moves += 1;
-        self.by_mac.remove(&mac);
-        self.offered.remove(&mac);
+        if let Some(mac) = self.offered.remove(&address) {
+            self.offers.remove(&mac);
+        }
+        let mac = *self.by_address.get(&address)?;
+        self.forget(mac);
         Some(mac)
     }
 
-    /// Whether the address may be given to the machine: no other has it, and nobody declined it.
+    /// Whether the address may be given to the machine: no other has it or was offered it, and nobody declined it.
     pub(super) fn is_free_for(&self, mac: Mac, address: Ipv4Addr, now_ms: u64) -> bool {
-        let taken = self.holder(address, now_ms).is_some_and(|lease| lease.mac != mac);
+        let offer = self.offered.get(&address).filter(|other| self.offer_to(**other, now_ms).is_some());
+        let holder = self.holder(address, now_ms).map(|lease| &lease.mac);
+        let taken = offer.into_iter().chain(holder).any(|other| *other != mac);
         let declined = self.declined.get(&address).is_some_and(|until_ms| *until_ms > now_ms);
         !taken && !declined
     }
@@ -171,32 +204,49 @@ impl Leases {
     }
 
     fn put(&mut self, lease: Lease) {
-        self.offered.remove(&lease.mac);
+        self.withdraw(lease.mac);
+        if let Some(other) = self.offered.remove(&lease.address) {
+            self.offers.remove(&other);
+        }
         match self.by_mac.insert(lease.mac, lease) {
             Some(before) if before.address == lease.address => return,
             Some(before) => drop(self.by_address.remove(&before.address)),
             None => {}
         }
         self.moves += 1;
+        self.heard.remove(&lease.mac);
         if let Some(other) = self.by_address.insert(lease.address, lease.mac)
             && other != lease.mac
         {
             self.by_mac.remove(&other);
-            self.offered.remove(&other);
+            self.heard.remove(&other);
+        }
+    }
+
+    /// The machine has no lease any more.
+    fn forget(&mut self, mac: Mac) {
+        if let Some(lease) = self.by_mac.remove(&mac) {
+            self.moves += 1;
+            self.by_address.remove(&lease.address);
+            self.heard.remove(&mac);
+        }
+    }
+
+    /// What the machine was offered is not held for it any more.
+    fn withdraw(&mut self, mac: Mac) {
+        if let Some(offer) = self.offers.remove(&mac) {
+            self.offered.remove(&offer.address);
         }
     }
 
     /// Makes place: forgets the lease that ran out first.
     fn forget_one(&mut self, now_ms: u64) -> Option<()> {
         let oldest = self.by_mac.values().min_by_key(|lease| lease.until_ms)?;
-        let Lease { mac, address, until_ms } = *oldest;
+        let Lease { mac, until_ms, .. } = *oldest;
         if until_ms > now_ms {
             return None;
         }
-        self.moves += 1;
-        self.by_mac.remove(&mac);
-        self.by_address.remove(&address);
-        self.offered.remove(&mac);
+        self.forget(mac);
         Some(())
     }
 }
@@ -210,66 +260,4 @@ fn place(mac: Mac) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn mac(number: u16) -> Mac {
-        let [a, b] = number.to_be_bytes();
-        Mac([0xb8, 0x27, 0xeb, 0, a, b])
-    }
-
-    fn lease(number: u16, last: u16, until_ms: u64) -> Lease {
-        Lease { mac: mac(number), address: address(last), until_ms }
-    }
-
-    fn address(number: u16) -> Ipv4Addr {
-        Ipv4Addr::from_bits(Ipv4Addr::new(10, 78, 0, 0).to_bits() + u32::from(number))
-    }
-
-    fn pool(first: u16, last: u16) -> RangeInclusive<Ipv4Addr> {
-        address(first)..=address(last)
-    }
-
-    #[test]
-    fn one_machine_has_one_address_and_one_address_one_machine() {
-        let mut leases = Leases::restore(vec![lease(1, 10, 100), lease(2, 11, 100), lease(1, 12, 100)]);
-        assert_eq!(leases.of(mac(1)).map(|lease| lease.address), Some(address(12)));
-        assert_eq!(leases.holder(address(10), 0), None);
-        leases.grant(lease(3, 11, 100), 0);
-        assert_eq!(leases.of(mac(2)), None);
-        assert_eq!(leases.holder(address(11), 99).map(|lease| lease.mac), Some(mac(3)));
-        assert_eq!(leases.holder(address(11), 100), None, "it ran out");
-        assert_eq!(leases.by_mac.len(), leases.by_address.len());
-    }
-
-    #[test]
-    fn a_full_pool_takes_back_what_ran_out_and_then_gives_nothing() {
-        let mut leases = Leases::default();
-        for number in 0..4 {
-            let address = leases.pick(mac(number), &pool(10, 13), 0, |_| true).expect("a free one");
-            leases.grant(Lease { mac: mac(number), address, until_ms: 100 + u64::from(number) }, 0);
-        }
-        assert_eq!(leases.pick(mac(9), &pool(10, 13), 50, |_| true), None);
-        let freed = leases.of(mac(0)).map(|lease| lease.address);
-        assert_eq!(leases.pick(mac(9), &pool(10, 13), 100, |_| true), freed);
-    }
-
-    #[test]
-    fn a_declined_address_is_avoided_for_a_while() {
-        let mut leases = Leases::restore(vec![lease(1, 10, 1_000)]);
-        assert_eq!(leases.avoid(address(10), 5), Some(mac(1)));
-        assert_eq!(leases.pick(mac(1), &pool(10, 10), 6, |_| true), None);
-        assert_eq!(leases.pick(mac(1), &pool(10, 10), 5 + DECLINED_MS, |_| true), Some(address(10)));
-    }
-
-    #[test]
-    fn the_number_of_leases_is_limited_and_running_ones_are_not_forgotten() {
-        let many = (0..LEASES_LIMIT as u16 + 5).map(|n| lease(n, n, 100 + u64::from(n))).collect();
-        let mut leases = Leases::restore(many);
-        assert_eq!(leases.iter().count(), LEASES_LIMIT);
-        assert_eq!(leases.grant(lease(60_000, 60_000, 500), 50), None);
-        assert!(leases.grant(lease(60_000, 60_000, 500), 105).is_some());
-        assert_eq!(leases.iter().count(), LEASES_LIMIT);
-        assert_eq!(leases.of(mac(5)), None, "the one that ran out first made place");
-    }
-}
+mod tests;

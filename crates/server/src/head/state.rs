@@ -68,6 +68,8 @@ pub(super) struct State {
     moves: u64,
     /// Other DHCP servers that were noticed.
     pub(super) rivals: BTreeMap<Ipv4Addr, RivalView>,
+    /// When a DECLINE was last told of.
+    declined_ms: u64,
     /// The nodes that the managers last saw Ready, with their roles.
     pub(super) ready: BTreeMap<Mac, &'static str>,
     pub(super) keys: Keys,
@@ -109,6 +111,7 @@ impl State {
             zone_changed: false,
             moves: 0,
             rivals: BTreeMap::new(),
+            declined_ms: 0,
             ready: BTreeMap::new(),
             keys,
             versions: memory.versions,

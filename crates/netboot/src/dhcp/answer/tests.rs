@@ -4,6 +4,7 @@
 mod dialogues;
 mod hostile;
 mod networks;
+mod running;
 
 use dhcproto::v4::{self, DhcpOption, Message, MessageType, OptionCode};
 use dhcproto::{Decodable, Encodable};

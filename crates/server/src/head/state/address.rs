@@ -19,6 +19,8 @@ const NODES_LIMIT: usize = 16_384;
 /// For how long another DHCP server counts as there after it was last noticed, in milliseconds: longer than the head
 /// waits before it looks again. Who was not noticed for so long gives up its place in a full list, and that is told.
 const RIVAL_MS: u64 = 15 * 60 * 1_000;
+/// The least time between two lines about DECLINEs, in milliseconds.
+const DECLINE_PAUSE_MS: u64 = 5_000;
 /// The most other DHCP servers that are kept.
 const RIVALS_LIMIT: usize = 64;
 
@@ -34,12 +36,23 @@ impl State {
             Ok(_) if request.kind == Kind::Discover => self.discovered(request.mac, request.profile),
             // Beside a router this is as it should be.
             Err(Why::OtherServer(server)) if !self.is_beside_another() => self.meet_rival(server, None),
+            Err(why) if request.kind == Kind::Decline => self.declined(request.mac, why),
             _ => {}
         }
         if matches!(answer.change, Some(Change::Lease(_))) {
             self.reserve_token(request.mac);
         }
         answer
+    }
+
+    /// A node said that somebody else uses its address, or somebody said so in its name.
+    fn declined(&mut self, mac: Mac, why: Why) {
+        let Some(node) = self.nodes.get(&mac) else { return };
+        // Forged packets must not fill the log.
+        if self.now_ms.abs_diff(self.declined_ms) >= DECLINE_PAUSE_MS {
+            tracing::warn!(node = %node.kept.name, "DHCP DECLINE: {why}");
+            self.declined_ms = self.now_ms;
+        }
     }
 
     /// Answers what came to port 4011.

@@ -50,8 +50,9 @@ impl State {
         self.nodes.get(&mac)?.successor.clone()
     }
 
-    /// A report counts as a renewal once half of the lease is over.
+    /// A report counts as a renewal once half of the lease is over, and always as a proof that the node runs there.
     pub(super) fn renew(&mut self, mac: Mac) {
+        self.dhcp.leases.hear(mac, self.now_ms);
         let lease_ms = u64::from(self.dhcp.settings.lease_secs) * 1_000;
         if self.dhcp.leases.of(mac).is_some_and(|lease| lease.until_ms > self.now_ms + lease_ms / 2) {
             return;

@@ -247,6 +247,19 @@ fn a_forged_discover_does_not_end_a_running_boot() {
 }
 
 #[test]
+fn a_forged_decline_does_not_make_the_head_deaf_to_a_node_that_runs() {
+    let mut state = state();
+    let token = boot(&mut state, MAC, ADDRESS);
+    state.report(&token, ADDRESS, report(vec![])).expect("orders");
+    state.take_writes();
+    let mut packet = request(Kind::Request, MAC);
+    packet.kind = Kind::Decline;
+    assert!(state.dhcp(&packet).reply.is_err());
+    assert!(state.report(&token, ADDRESS, report(vec![])).is_some());
+    assert!(!state.take_writes().iter().any(|write| matches!(write, Write::NoLease(_))));
+}
+
+#[test]
 fn a_report_that_comes_twice_leaves_one_line() {
     let mut state = state();
     let token = boot(&mut state, MAC, ADDRESS);

@@ -1,0 +1,79 @@
+//! What is sent in the name of a node that runs: its address stays its own.
+
+use super::*;
+
+/// A node with its lease, of which the head has just heard.
+fn running(client: &Client) -> (Head, Ipv4Addr) {
+    let mut head = Head::new();
+    let address = head.boot(client, NODE);
+    head.server.leases.hear(client.mac, head.now_ms);
+    (head, address)
+}
+
+fn lease_of(head: &Head, client: &Client) -> Option<Ipv4Addr> {
+    head.server.leases.of(client.mac).map(|lease| lease.address)
+}
+
+fn decline(client: &Client, address: Ipv4Addr) -> Message {
+    let options = vec![DhcpOption::RequestedIpAddress(address), DhcpOption::ServerIdentifier(SERVER)];
+    client.message(MessageType::Decline, options)
+}
+
+#[test]
+fn no_discover_moves_a_lease() {
+    let client = Client::u_boot(1);
+    let (mut head, address) = running(&client);
+    // By way of a relay, whoever plays one: the node would be another network's.
+    let mut relayed = client.message(MessageType::Discover, vec![]);
+    relayed.set_giaddr(RELAY);
+    assert_eq!(head.reply(&relayed, NODE).message.yiaddr().octets()[1], 80);
+    // After its address was changed, or the pool was.
+    let fixed = Standing::Node { fixed: Some(host(20)), name: "" };
+    let discover = client.message(MessageType::Discover, vec![]);
+    assert_eq!(head.reply(&discover, fixed).message.yiaddr(), host(20));
+    assert_eq!(lease_of(&head, &client), Some(address));
+    assert_eq!(head.server.leases.holder(address, head.now_ms).map(|lease| lease.mac), Some(client.mac));
+    // Who takes what was offered has it.
+    assert_eq!(head.boot(&client, fixed), host(20));
+    assert_eq!(lease_of(&head, &client), Some(host(20)));
+}
+
+#[test]
+fn a_rom_that_takes_an_offer_for_an_ack_moves_no_lease_of_a_node_that_runs() {
+    let client = Client { mac: mac(3), class: Some(b"PXEClient:Arch:00000:UNDI:002001") };
+    let (mut head, address) = running(&Client::system(3));
+    let mut discover = client.message(MessageType::Discover, vec![]);
+    assert_eq!(head.reply(&discover, NODE).message.yiaddr(), address, "where it is it may boot");
+    discover.set_giaddr(RELAY);
+    assert_eq!(head.silent(&discover, NODE), Why::Runs(address));
+    assert_eq!(lease_of(&head, &client), Some(address));
+    // It asks five times within 25 s.
+    head.now_ms += 20_000;
+    assert_eq!(head.reply(&discover, NODE).message.yiaddr().octets()[1], 80, "it was moved, and boots there");
+}
+
+#[test]
+fn a_node_that_runs_declines_and_releases_nothing() {
+    let client = Client::system(1);
+    let (mut head, address) = running(&client);
+    let mut release = client.message(MessageType::Release, vec![DhcpOption::ServerIdentifier(SERVER)]);
+    release.set_ciaddr(address);
+    for message in [decline(&client, address), release] {
+        let answer = head.ask(&message, NODE);
+        assert_eq!(answer, Answer { change: None, reply: Err(Why::Runs(address)) });
+    }
+    assert_eq!(head.server.leases.holder(address, head.now_ms).map(|lease| lease.mac), Some(client.mac));
+    assert_eq!(head.boot(&client, NODE), address, "nor is the address avoided");
+    // A machine of which nothing was heard since it got its address may find somebody else there.
+    head.now_ms += 60_000;
+    assert_eq!(head.silent(&decline(&client, address), NODE), Why::Declined(address));
+}
+
+#[test]
+fn an_offered_address_can_be_declined_before_it_is_taken() {
+    let mut head = Head::new();
+    let client = Client::system(1);
+    let offered = head.reply(&client.message(MessageType::Discover, vec![]), NODE).message.yiaddr();
+    assert_eq!(head.silent(&decline(&client, offered), NODE), Why::Declined(offered));
+    assert_ne!(head.boot(&client, NODE), offered);
+}
