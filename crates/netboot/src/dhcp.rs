@@ -15,7 +15,7 @@ mod rival;
 mod settings;
 
 pub use answer::{Answer, Change, Packet, Server, Standing, Why};
-pub use leases::{LEASES_LIMIT, Lease, Leases};
+pub use leases::{Granted, LEASES_LIMIT, Lease, Leases};
 pub use packet::{Kind, Malformed, Request};
 pub use profile::Profile;
 pub use rival::{Offer, discover};

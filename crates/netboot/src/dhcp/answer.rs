@@ -16,7 +16,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use cluster::Mac;
 
 use super::describe::{describe, describe_pxe};
-use super::leases::{Lease, Leases};
+use super::leases::{Granted, Lease, Leases};
 use super::pace::Pace;
 use super::packet::{Kind, Request, option};
 use super::reply::{Reply, ReplyKind};
@@ -55,8 +55,8 @@ pub struct Answer {
 /// A change of the leases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A machine has this lease now.
-    Lease(Lease),
+    /// A machine has this lease now, and another may have lost its own.
+    Lease(Granted),
     /// A machine has none.
     NoLease(Mac),
 }

@@ -31,6 +31,16 @@ pub struct Lease {
     pub until_ms: u64,
 }
 
+/// A lease that was noted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// The lease.
+    pub lease: Lease,
+    /// Whose lease is gone for it: the address was that machine's, or its place was needed. Whoever keeps leases has to
+    /// forget it as well, or it comes back with the next start.
+    pub displaced: Option<Mac>,
+}
+
 /// All leases.
 #[derive(Clone, Debug, Default)]
 pub struct Leases {
@@ -49,15 +59,12 @@ pub struct Leases {
 }
 
 impl Leases {
-    /// The leases of an earlier run. Of two for one machine or one address the later in the list counts;
-    /// those over [`LEASES_LIMIT`] are dropped, the ones that ran out first before others.
+    /// The leases of an earlier run. Of two for one machine or one address the one that runs out later counts, however
+    /// the store lists them; those over [`LEASES_LIMIT`] are dropped, the ones that ran out first before others.
     pub fn restore(mut leases: Vec<Lease>) -> Self {
-        if leases.len() > LEASES_LIMIT {
-            leases.sort_by_key(|lease| std::cmp::Reverse(lease.until_ms));
-            leases.truncate(LEASES_LIMIT);
-        }
+        leases.sort_by_key(|lease| lease.until_ms);
         let mut restored = Self::default();
-        for lease in leases {
+        for lease in leases.split_off(leases.len().saturating_sub(LEASES_LIMIT)) {
             restored.put(lease);
         }
         restored
@@ -93,13 +100,11 @@ impl Leases {
     }
 
     /// Notes a lease: whatever the machine or the address had before is gone. `None` if there is no place.
-    pub fn grant(&mut self, lease: Lease, now_ms: u64) -> Option<Lease> {
+    pub fn grant(&mut self, lease: Lease, now_ms: u64) -> Option<Granted> {
         let known = self.by_mac.contains_key(&lease.mac) || self.by_address.contains_key(&lease.address);
-        if !known && self.by_mac.len() >= LEASES_LIMIT {
-            self.forget_one(now_ms)?;
-        }
-        self.put(lease);
-        Some(lease)
+        let is_full = !known && self.by_mac.len() >= LEASES_LIMIT;
+        let forgotten = if is_full { Some(self.forget_one(now_ms)?) } else { None };
+        Some(Granted { lease, displaced: self.put(lease).or(forgotten) })
     }
 
     /// The machine proved that it runs at the address of its lease.
@@ -146,10 +151,10 @@ impl Leases {
     }
 
     /// The machine does not need its address any more; it is remembered for it.
-    pub(super) fn release(&mut self, mac: Mac, now_ms: u64) -> Option<Lease> {
+    pub(super) fn release(&mut self, mac: Mac, now_ms: u64) -> Option<Granted> {
         let lease = self.by_mac.get_mut(&mac)?;
         lease.until_ms = lease.until_ms.min(now_ms);
-        Some(*lease)
+        Some(Granted { lease: *lease, displaced: None })
     }
 
     /// Somebody else uses the address: nobody gets it for a while. The machine that had it, if one had.
@@ -203,24 +208,23 @@ impl Leases {
         remembered
     }
 
-    fn put(&mut self, lease: Lease) {
+    /// The machine that had the address before, if another had.
+    fn put(&mut self, lease: Lease) -> Option<Mac> {
         self.withdraw(lease.mac);
         if let Some(other) = self.offered.remove(&lease.address) {
             self.offers.remove(&other);
         }
         match self.by_mac.insert(lease.mac, lease) {
-            Some(before) if before.address == lease.address => return,
+            Some(before) if before.address == lease.address => return None,
             Some(before) => drop(self.by_address.remove(&before.address)),
             None => {}
         }
         self.moves += 1;
         self.heard.remove(&lease.mac);
-        if let Some(other) = self.by_address.insert(lease.address, lease.mac)
-            && other != lease.mac
-        {
-            self.by_mac.remove(&other);
-            self.heard.remove(&other);
-        }
+        let other = self.by_address.insert(lease.address, lease.mac)?;
+        self.by_mac.remove(&other);
+        self.heard.remove(&other);
+        Some(other)
     }
 
     /// The machine has no lease any more.
@@ -240,14 +244,14 @@ impl Leases {
     }
 
     /// Makes place: forgets the lease that ran out first.
-    fn forget_one(&mut self, now_ms: u64) -> Option<()> {
+    fn forget_one(&mut self, now_ms: u64) -> Option<Mac> {
         let oldest = self.by_mac.values().min_by_key(|lease| lease.until_ms)?;
         let Lease { mac, until_ms, .. } = *oldest;
         if until_ms > now_ms {
             return None;
         }
         self.forget(mac);
-        Some(())
+        Some(mac)
     }
 }
 

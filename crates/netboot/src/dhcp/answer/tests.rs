@@ -103,7 +103,7 @@ impl Head {
         let packet = reply.unwrap_or_else(|why| panic!("no reply: {why}"));
         let message = v4::Message::from_bytes(&packet.bytes).expect("a foreign codec reads our reply");
         let lease = match change {
-            Some(Change::Lease(lease)) => Some(lease),
+            Some(Change::Lease(granted)) => Some(granted.lease),
             _ => None,
         };
         Heard { message, packet, lease }

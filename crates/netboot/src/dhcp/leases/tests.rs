@@ -32,6 +32,21 @@ fn one_machine_has_one_address_and_one_address_one_machine() {
 }
 
 #[test]
+fn who_lost_its_lease_is_named_and_an_older_lease_never_wins_over_a_newer_one() {
+    let mut leases = Leases::restore(vec![lease(1, 10, 100)]);
+    let granted = leases.grant(lease(2, 10, 200), 150).expect("a lease");
+    assert_eq!(granted, Granted { lease: lease(2, 10, 200), displaced: Some(mac(1)) });
+    let moved = leases.grant(lease(2, 11, 200), 150).expect("a lease");
+    assert_eq!(moved.displaced, None, "its own other address is nobody's loss");
+    // A store lists what it has in any order.
+    for both in [[lease(1, 10, 100), lease(2, 10, 200)], [lease(2, 10, 200), lease(1, 10, 100)]] {
+        let leases = Leases::restore(both.to_vec());
+        assert_eq!(leases.holder(address(10), 0).map(|lease| lease.mac), Some(mac(2)));
+        assert_eq!(leases.of(mac(1)), None);
+    }
+}
+
+#[test]
 fn a_full_pool_takes_back_what_ran_out_and_then_gives_nothing() {
     let mut leases = Leases::default();
     for number in 0..4 {
@@ -57,7 +72,8 @@ fn the_number_of_leases_is_limited_and_running_ones_are_not_forgotten() {
     let mut leases = Leases::restore(many);
     assert_eq!(leases.iter().count(), LEASES_LIMIT);
     assert_eq!(leases.grant(lease(60_000, 60_000, 500), 50), None);
-    assert!(leases.grant(lease(60_000, 60_000, 500), 105).is_some());
+    let granted = leases.grant(lease(60_000, 60_000, 500), 105);
+    assert_eq!(granted.and_then(|granted| granted.displaced), Some(mac(5)));
     assert_eq!(leases.iter().count(), LEASES_LIMIT);
     assert_eq!(leases.of(mac(5)), None, "the one that ran out first made place");
 }

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use cluster::view::{RivalView, WaitingView};
 use cluster::{Mac, NodeName};
-use netboot::dhcp::{Answer, Change, Kind, Lease, Profile, Request, Standing, Why};
+use netboot::dhcp::{Answer, Change, Granted, Kind, Lease, Profile, Request, Standing, Why};
 use netboot::tftp::Pace;
 
 use super::State;
@@ -77,8 +77,8 @@ impl State {
             return;
         }
         let until_ms = self.now_ms.saturating_add(u64::from(self.dhcp.settings.lease_secs) * 1_000);
-        if let Some(lease) = self.dhcp.leases.grant(Lease { mac, address, until_ms }, self.now_ms) {
-            self.change(Change::Lease(lease));
+        if let Some(granted) = self.dhcp.leases.grant(Lease { mac, address, until_ms }, self.now_ms) {
+            self.change(Change::Lease(granted));
         }
     }
 
@@ -115,10 +115,13 @@ impl State {
     }
 
     fn change(&mut self, change: Change) {
-        self.writes.push(match change {
-            Change::Lease(lease) => Write::Lease(lease),
-            Change::NoLease(mac) => Write::NoLease(mac),
-        });
+        match change {
+            Change::Lease(Granted { lease, displaced }) => {
+                self.writes.extend(displaced.map(Write::NoLease));
+                self.writes.push(Write::Lease(lease));
+            }
+            Change::NoLease(mac) => self.writes.push(Write::NoLease(mac)),
+        }
     }
 
     /// A machine never seen begins its first boot. A known one begins its boot when it fetches its plan from its own

@@ -260,6 +260,24 @@ fn a_forged_decline_does_not_make_the_head_deaf_to_a_node_that_runs() {
 }
 
 #[test]
+fn a_lease_that_another_node_displaced_is_gone_from_the_disk_as_well() {
+    let mut state = state();
+    boot(&mut state, MAC, ADDRESS);
+    state.take_writes();
+    state.nodes.get_mut(&MAC).expect("a node").fixed = None;
+    let heir = Mac([0xb8, 0x27, 0xeb, 0, 1, 2]);
+    state.nodes.get_mut(&heir).expect("a node").fixed = Some(ADDRESS);
+    state.dhcp(&request(Kind::Discover, heir));
+    let mut packet = request(Kind::Request, heir);
+    packet.requested = Some(ADDRESS);
+    assert!(state.dhcp(&packet).reply.is_ok());
+    let writes = state.take_writes();
+    let lost = writes.iter().position(|write| matches!(write, Write::NoLease(mac) if *mac == MAC));
+    let won = writes.iter().position(|write| matches!(write, Write::Lease(lease) if lease.mac == heir));
+    assert!(lost.is_some() && won.is_some(), "{writes:?}");
+}
+
+#[test]
 fn a_report_that_comes_twice_leaves_one_line() {
     let mut state = state();
     let token = boot(&mut state, MAC, ADDRESS);
