@@ -145,8 +145,13 @@ impl Server {
         Answer { change: None, reply }
     }
 
-    /// Another machine answers at an address of the pool: nobody gets it for a while.
-    pub fn in_use(&mut self, address: Ipv4Addr, now_ms: u64) -> Option<Change> {
+    /// That machine answers at an address that was about to be offered to another: nobody gets it for a while. If it is
+    /// the node whose lease it is, that runs there still and keeps it.
+    pub fn in_use(&mut self, address: Ipv4Addr, by: Mac, now_ms: u64) -> Option<Change> {
+        if self.leases.of(by).is_some_and(|lease| lease.address == address) {
+            self.leases.hear(by, now_ms);
+            return None;
+        }
         self.leases.avoid(address, now_ms).map(Change::NoLease)
     }
 
@@ -223,7 +228,7 @@ impl Desk<'_> {
         let delay_ms = self.pace.delay(self.request.profile, self.now_ms).ok_or(Why::NotYet)?;
         // What has just been offered was asked for already, unless the answer is still awaited; the pump knows.
         let is_new = !self.has(address);
-        let probe = (self.fixed.is_none() && is_new && self.request.relay.is_none()).then_some(address);
+        let probe = (is_new && self.request.relay.is_none()).then_some(address);
         let bytes = self.addressed(ReplyKind::Offer, address);
         let packet = Packet { delay_ms, probe, ..self.packet(bytes) };
         let change = if is_taken {
@@ -285,10 +290,12 @@ impl Desk<'_> {
         Ok(Answer { change, reply: Err(Why::Released) })
     }
 
-    /// The address of this node: the fixed one, the one it had, the one it asks for, or any.
+    /// The address of this node: the fixed one, the one it had, the one it asks for, or any. Not the fixed one while
+    /// somebody else runs there, who keeps it until it boots next: with one address for two neither would be heard.
     fn address(&self) -> Option<Ipv4Addr> {
-        if self.fixed.is_some() {
-            return self.fixed;
+        let (mac, now_ms) = (self.request.mac, self.now_ms);
+        if let Some(fixed) = self.fixed.filter(|fixed| self.leases.is_vacant_for(mac, *fixed, now_ms)) {
+            return Some(fixed);
         }
         let had = self.leases.of(self.request.mac).map(|lease| lease.address);
         let good = |address: &Ipv4Addr| {

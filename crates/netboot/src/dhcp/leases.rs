@@ -176,8 +176,19 @@ impl Leases {
         let offer = self.offered.get(&address).filter(|other| self.offer_to(**other, now_ms).is_some());
         let holder = self.holder(address, now_ms).map(|lease| &lease.mac);
         let taken = offer.into_iter().chain(holder).any(|other| *other != mac);
-        let declined = self.declined.get(&address).is_some_and(|until_ms| *until_ms > now_ms);
-        !taken && !declined
+        !taken && !self.is_declined(address, now_ms)
+    }
+
+    /// Whether the machine may have the address that is its own by configuration, whoever has the lease: nobody declined
+    /// it, and no other was heard from there lately.
+    pub(super) fn is_vacant_for(&self, mac: Mac, address: Ipv4Addr, now_ms: u64) -> bool {
+        let other = self.by_address.get(&address).filter(|other| **other != mac);
+        let runs = other.is_some_and(|other| self.runs_at(*other, now_ms).is_some());
+        !runs && !self.is_declined(address, now_ms)
+    }
+
+    fn is_declined(&self, address: Ipv4Addr, now_ms: u64) -> bool {
+        self.declined.get(&address).is_some_and(|until_ms| *until_ms > now_ms)
     }
 
     /// An address of the pool for a machine that has none yet. The search begins at a place that depends on

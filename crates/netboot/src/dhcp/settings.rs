@@ -92,7 +92,7 @@ impl Settings {
     }
 
     /// Whether a node can have the address of that network: nobody has it by role.
-    pub(super) fn is_usable(&self, subnet: &Subnet, address: Ipv4Addr) -> bool {
+    pub fn is_usable(&self, subnet: &Subnet, address: Ipv4Addr) -> bool {
         let taken = [self.server, self.dns, subnet.broadcast(), Ipv4Addr::from_bits(subnet.network())];
         subnet.contains(address) && !taken.contains(&address) && subnet.router != Some(address)
     }

@@ -58,6 +58,8 @@ fn what_cannot_be_is_refused_whole() {
         (("address", Some("127.0.0.12")), "belongs to node2"),
         (("address", Some("127.0.0.1")), "is the head's"),
         (("address", Some("127.0.0.200")), "is in the pool"),
+        (("address", Some("127.0.0.0")), "is the network's own"),
+        (("address", Some("127.0.0.255")), "is the network's own, its broadcasts'"),
         (("address", Some("10.0.0.1")), "in none of the cluster's networks"),
         (("name", Some("node2")), "is taken"),
         (("name", Some("head")), "is taken"),

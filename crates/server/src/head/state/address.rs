@@ -28,6 +28,7 @@ impl State {
     /// Answers what came to port 67.
     pub(in crate::head) fn dhcp(&mut self, request: &Request) -> Answer {
         let now_ms = self.now_ms;
+        let before = self.dhcp.leases.of(request.mac).map(|lease| lease.address);
         let answer = self.with_standing(request.mac, |dhcp, standing| dhcp.answer(request, standing, now_ms));
         if let Some(change) = answer.change {
             self.change(change);
@@ -39,10 +40,28 @@ impl State {
             Err(why) if request.kind == Kind::Decline => self.declined(request.mac, why),
             _ => {}
         }
-        if matches!(answer.change, Some(Change::Lease(_))) {
+        if let Some(Change::Lease(Granted { lease, .. })) = answer.change {
             self.reserve_token(request.mac);
+            if before != Some(lease.address) {
+                self.moved(&lease);
+            }
         }
         answer
+    }
+
+    /// A node has another address than before. If that is not its own, an operator waits for it to be.
+    fn moved(&self, lease: &Lease) {
+        let Some(node) = self.nodes.get(&lease.mac) else { return };
+        let Some(own) = node.fixed.filter(|own| *own != lease.address) else { return };
+        let settings = &self.dhcp.settings;
+        // Behind a relay it has an address of that network.
+        if settings.subnet_of(own) != settings.subnet_of(lease.address) {
+            return;
+        }
+        let user = self.dhcp.leases.holder(own, self.now_ms).and_then(|lease| self.nodes.get(&lease.mac));
+        let user = user.map_or("another machine", |user| user.kept.name.as_str());
+        let (node, address) = (&node.kept.name, lease.address);
+        tracing::warn!(%node, "its address {own} is used by {user}: it has {address} until it boots next");
     }
 
     /// A node said that somebody else uses its address, or somebody said so in its name.
@@ -62,8 +81,8 @@ impl State {
 
     /// Somebody else answered at an address that was about to be offered.
     pub(in crate::head) fn in_use(&mut self, address: Ipv4Addr, by: Mac) {
-        tracing::warn!("{address} of the pool is in use by {by}: nobody gets it for a while");
-        if let Some(change) = self.dhcp.in_use(address, self.now_ms) {
+        tracing::warn!("{address} is in use by {by}: nobody else gets it for a while");
+        if let Some(change) = self.dhcp.in_use(address, by, self.now_ms) {
             self.change(change);
         }
     }
@@ -176,6 +195,9 @@ impl State {
         };
         if address == settings.server || Some(address) == subnet.router {
             return Err(format!("{address} is the head's or the router's"));
+        }
+        if !settings.is_usable(subnet, address) {
+            return Err(format!("{address} is the network's own, its broadcasts' or the resolver's"));
         }
         if subnet.pool.contains(&address) {
             let (first, last) = (subnet.pool.start(), subnet.pool.end());

@@ -113,15 +113,20 @@ fn an_address_that_somebody_uses_is_asked_for_once_and_then_avoided() {
     let offer = head.reply(&discover, NODE);
     let address = offer.message.yiaddr();
     assert_eq!(offer.packet.probe, Some(address));
-    assert_eq!(head.server.in_use(address, head.now_ms), None, "it was offered and nobody's yet");
+    assert_eq!(head.server.in_use(address, mac(99), head.now_ms), None, "it was offered and nobody's yet");
     let other = head.reply(&discover, NODE);
     assert_ne!(other.message.yiaddr(), address);
-    // Neither its own lease nor a fixed address is asked for.
-    head.boot(&client, NODE);
+    // Its own lease is not asked for; a fixed address is, until it has that.
+    let own = head.boot(&client, NODE);
     assert_eq!(head.reply(&discover, NODE).packet.probe, None);
     let fixed = Standing::Node { fixed: Some(host(20)), name: "" };
-    let message = Client::system(2).message(MessageType::Discover, vec![]);
+    let second = Client::system(2);
+    let message = second.message(MessageType::Discover, vec![]);
+    assert_eq!(head.reply(&message, fixed).packet.probe, Some(host(20)));
+    head.boot(&second, fixed);
     assert_eq!(head.reply(&message, fixed).packet.probe, None);
+    // Whose lease it was loses it to who is there.
+    assert_eq!(head.server.in_use(own, mac(99), head.now_ms), Some(Change::NoLease(client.mac)));
 }
 
 #[test]

@@ -77,3 +77,31 @@ fn an_offered_address_can_be_declined_before_it_is_taken() {
     assert_eq!(head.silent(&decline(&client, offered), NODE), Why::Declined(offered));
     assert_ne!(head.boot(&client, NODE), offered);
 }
+
+#[test]
+fn a_fixed_address_is_not_given_while_another_node_runs_there() {
+    let first = Client::system(1);
+    let (mut head, address) = running(&first);
+    let second = Client::u_boot(2);
+    let fixed = Standing::Node { fixed: Some(address), name: "" };
+    let meanwhile = head.boot(&second, fixed);
+    assert_ne!(meanwhile, address);
+    assert_eq!(lease_of(&head, &first), Some(address), "it is heard, and can be told to reboot");
+    // It does, and has its own new address; the other's is free when that boots next.
+    let moved = Standing::Node { fixed: Some(host(20)), name: "" };
+    assert_eq!(head.boot(&first, moved), host(20));
+    assert_eq!(head.boot(&second, fixed), address);
+}
+
+#[test]
+fn a_node_that_was_not_heard_but_answers_at_its_address_runs() {
+    let mut head = Head::new();
+    let (first, second) = (Client::system(1), Client::system(2));
+    let address = head.boot(&first, NODE);
+    let fixed = Standing::Node { fixed: Some(address), name: "" };
+    let offer = head.reply(&second.message(MessageType::Discover, vec![]), fixed);
+    assert_eq!((offer.message.yiaddr(), offer.packet.probe), (address, Some(address)));
+    assert_eq!(head.server.in_use(address, first.mac, head.now_ms), None);
+    assert_eq!(lease_of(&head, &first), Some(address));
+    assert_ne!(head.boot(&second, fixed), address);
+}
