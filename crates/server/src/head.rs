@@ -44,7 +44,7 @@ use self::state::{Served, State};
 pub(crate) use self::user_data::UserData;
 use crate::artefacts::{ImageFile, Images};
 use crate::config::{Resolved, Settings};
-use crate::files::Files;
+use crate::files::{Files, Missing};
 use crate::store::Store;
 use crate::store::archive::Archive;
 
@@ -72,8 +72,8 @@ impl BootFile {
         Self { bytes, node, is_promise: false, is_shared: false }
     }
 
-    /// A file of an image.
-    fn of_image(bytes: Arc<Vec<u8>>, node: Option<(Mac, Phase)>) -> Self {
+    /// A file of which there is one copy: an image's, or the operator's.
+    fn shared(bytes: Arc<Vec<u8>>, node: Option<(Mac, Phase)>) -> Self {
         Self { is_shared: true, ..Self::plain(bytes, node) }
     }
 
@@ -152,8 +152,12 @@ impl Head {
         self.ask(|state| state.rivals()).await.unwrap_or_default()
     }
 
-    /// What a client gets by TFTP, and how it is to be sent again; `None` if there is no such file for it.
-    pub(crate) async fn boot_file(&self, path: String, client: Ipv4Addr) -> Option<(BootFile, Pace)> {
+    /// What a client gets by TFTP, and how it is to be sent again; or why there is no such file for it.
+    pub(crate) async fn boot_file(
+        &self,
+        path: String,
+        client: Ipv4Addr,
+    ) -> Result<(BootFile, Pace), Missing> {
         // Beside another server's DHCP nobody told us whose address it is: the kernel knows, as the client just spoke.
         let neighbour = if self.is_beside_another { neighbour::of(client) } else { None };
         let name = path.clone();
@@ -172,22 +176,22 @@ impl Head {
             };
             ((served, state.pace(client)), wait)
         };
-        let (served, pace) = self.put(look).await?;
+        let (served, pace) = self.put(look).await.ok_or(Missing::NoFile)?;
         let file = match served {
-            Some(Served::Made(file)) => Some(file),
+            Some(Served::Made(file)) => file,
             Some(Served::OfImage(file, node)) => {
-                content(file).await.map(|bytes| BootFile::of_image(bytes, node))
+                BootFile::shared(content(file).await.ok_or(Missing::NoFile)?, node)
             }
-            None => self.own_file(path).await,
+            None => self.own_file(path).await?,
         };
-        file.map(|file| (file, pace))
+        Ok((file, pace))
     }
 
     /// A file of the operator's.
-    async fn own_file(&self, path: String) -> Option<BootFile> {
-        let files = self.files.clone()?;
-        let bytes = tokio::task::spawn_blocking(move || files.read(&path)).await.ok().flatten()?;
-        Some(BootFile::plain(Arc::new(bytes), None))
+    async fn own_file(&self, path: String) -> Result<BootFile, Missing> {
+        let files = self.files.clone().ok_or(Missing::NoFile)?;
+        let read = tokio::task::spawn_blocking(move || files.read(&path)).await;
+        Ok(BootFile::shared(read.map_err(|_| Missing::NoFile)??, None))
     }
 
     /// The operator's own files.

@@ -29,6 +29,7 @@ use self::desk::{Desk, Next, Tell};
 use self::ear::Ear;
 use self::outbox::Outbox;
 use super::{ERROR_PAUSE, PACKET_BYTES, Service, enlarge_buffer, open_udp};
+use crate::files::Missing;
 use crate::head::{BootFile, Head};
 use crate::thread::Thread;
 
@@ -100,7 +101,7 @@ pub(crate) async fn run(server: Server, head: Head) -> anyhow::Result<()> {
 async fn serve<F, Found, T>(server: Server, find: F, tell: T) -> anyhow::Result<()>
 where
     F: Fn(String, Ipv4Addr) -> Found + Clone + Send + 'static,
-    Found: Future<Output = Option<(BootFile, Pace)>> + Send + 'static,
+    Found: Future<Output = Result<(BootFile, Pace), Missing>> + Send + 'static,
     T: Fn(Mac, Phase, Step) + Clone + Send + 'static,
 {
     // None of them is the runtime's, whose threads give way: a boot loader may ask once only.
@@ -179,7 +180,7 @@ async fn move_transfers<F, Found>(
 ) -> anyhow::Result<()>
 where
     F: Fn(String, Ipv4Addr) -> Found,
-    Found: Future<Output = Option<(BootFile, Pace)>> + Send + 'static,
+    Found: Future<Output = Result<(BootFile, Pace), Missing>> + Send + 'static,
 {
     let transfers = UdpSocket::from_std(transfers.into()).context("registering the socket")?;
     let mut pump = Pump { transfers, desk: Desk::new(tell), outbox: Outbox::new(), began: Instant::now() };
@@ -269,7 +270,7 @@ impl Pump {
             .retain(|(client, request)| desk.request(*client, request.clone(), now_ms, outbox) == Next::Find);
     }
 
-    fn begin(&mut self, client: SocketAddrV4, request: Request, found: Option<(BootFile, Pace)>) {
+    fn begin(&mut self, client: SocketAddrV4, request: Request, found: Result<(BootFile, Pace), Missing>) {
         let now_ms = self.now_ms();
         if let Some(error) = self.desk.begin(client, request, found, now_ms, &mut self.outbox) {
             let _ = self.transfers.try_send_to(&error, SocketAddr::V4(client));

@@ -10,6 +10,7 @@ use netboot::tftp::{Code, Mode, Outcome, Pace, Request, Send, Transfer, error_pa
 
 use super::outbox::Outbox;
 use super::place::{Place, line_up};
+use crate::files::Missing;
 use crate::head::BootFile;
 
 /// The most transfers at a time; a request over it is met by silence, and the client asks again. As many as a hall of
@@ -17,7 +18,8 @@ use crate::head::BootFile;
 const TRANSFERS_LIMIT: usize = 1_024;
 /// The most transfers at a time to one address: firmware probes files and leaves transfers behind.
 const TRANSFERS_PER_CLIENT_LIMIT: usize = 8;
-/// The most bytes of files that are in memory for one transfer each, of each thread; of an image's files there is one copy.
+/// The most bytes of files that are in memory for one transfer each, of each thread: boot configurations and texts. Of an
+/// image's files and the operator's there is one copy.
 const BYTES_LIMIT: usize = 64 * 1024 * 1024;
 /// The longest file that is translated to netascii: a text, in bytes.
 const TEXT_LIMIT: usize = 4 * 1024 * 1024;
@@ -106,7 +108,7 @@ impl Desk {
         &mut self,
         client: SocketAddrV4,
         request: Request,
-        found: Option<(BootFile, Pace)>,
+        found: Result<(BootFile, Pace), Missing>,
         now_ms: u64,
         outbox: &mut Outbox,
     ) -> Option<Vec<u8>> {
@@ -114,9 +116,16 @@ impl Desk {
             return None;
         }
         self.asked.remove(&client);
-        let Some((BootFile { bytes, node, is_shared, .. }, pace)) = found else {
-            tracing::debug!("{client} asked for {}, which is not served", request.path);
-            return Some(error_packet(Code::FileNotFound, "no such file"));
+        let (BootFile { bytes, node, is_shared, .. }, pace) = match found {
+            Ok(found) => found,
+            Err(Missing::NoFile) => {
+                tracing::debug!("{client} asked for {}, which is not served", request.path);
+                return Some(error_packet(Code::FileNotFound, "no such file"));
+            }
+            Err(Missing::NoRoom) => {
+                tracing::debug!("no room for {}, which {client} asked for", request.path);
+                return Some(error_packet(Code::NotDefined, "no room for this file now: ask again"));
+            }
         };
         let (bytes, is_shared) = match request.mode {
             Mode::Octet => (bytes, is_shared),
@@ -272,7 +281,7 @@ mod tests {
             let request = Request::parse(b"\0\x01kernel\0octet\0").expect("a request");
             let (now_ms, mut outbox) = (number.into(), Outbox::new());
             assert_eq!(desk.request(client(number), request.clone(), now_ms, &mut outbox), Next::Find);
-            let found = Some((BootFile::plain(bytes.clone(), None), Pace::Quick));
+            let found = Ok((BootFile::plain(bytes.clone(), None), Pace::Quick));
             assert_eq!(desk.begin(client(number), request, found, now_ms, &mut outbox), None);
         }
         desk.overdue(50);
@@ -312,7 +321,7 @@ mod tests {
             let request = Request::parse(b"\0\x01kernel\0octet\0").expect("a request");
             desk.request(client(1), request.clone(), 0, &mut outbox);
             let file = BootFile::plain(Arc::new(vec![0; BYTES_LIMIT + 1]), None);
-            let found = Some((BootFile { is_shared, ..file }, Pace::Quick));
+            let found = Ok((BootFile { is_shared, ..file }, Pace::Quick));
             desk.begin(client(1), request, found, 0, &mut outbox);
             !desk.is_idle()
         };

@@ -16,7 +16,7 @@ fn pump(bytes: usize) -> (SocketAddr, Arc<Mutex<Vec<Step>>>) {
     let content = content(bytes);
     let find = move |path: String, _| {
         let file = BootFile::plain(content.clone(), Some((MAC, Phase::Kernel)));
-        async move { (path == "kernel").then_some((file, Pace::Steady)) }
+        async move { if path == "kernel" { Ok((file, Pace::Steady)) } else { Err(Missing::NoFile) } }
     };
     tokio::spawn(serve(server, find, tell));
     (address, told)
