@@ -28,6 +28,9 @@ const CLIENT_PORT: u16 = 68;
 const RELAY_PORT: u16 = 67;
 /// How long an offered address is held for its client, in milliseconds.
 const OFFER_HELD_MS: u64 = 60_000;
+/// How long a lease runs that was taken without a REQUEST, in milliseconds. The node's first report, minutes later, makes
+/// it a full one ([`Leases::renew`]); of one packet that anybody can send, nothing is left then.
+const TAKEN_OFFER_MS: u64 = 10 * 60 * 1_000;
 
 /// Who asks, as the head knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,7 +195,7 @@ impl Server {
         if request.kind != Kind::Discover || !request.profile.speaks_pxe() {
             return Err(Why::NotOurs);
         }
-        let delay_ms = self.pace.delay(request.profile, now_ms).ok_or(Why::NotYet)?;
+        let delay_ms = self.pace.delay(request.mac, request.profile, now_ms).ok_or(Why::NotYet)?;
         Ok(Answer { change: None, reply: Ok(self.proxied(request, ReplyKind::Offer, delay_ms)) })
     }
 
@@ -225,14 +228,15 @@ impl Desk<'_> {
         if let Some(runs_at) = self.runs_at().filter(|runs_at| is_taken && *runs_at != address) {
             return Err(Why::Runs(runs_at));
         }
-        let delay_ms = self.pace.delay(self.request.profile, self.now_ms).ok_or(Why::NotYet)?;
+        let (mac, profile) = (self.request.mac, self.request.profile);
+        let delay_ms = self.pace.delay(mac, profile, self.now_ms).ok_or(Why::NotYet)?;
         // What has just been offered was asked for already, unless the answer is still awaited; the pump knows.
         let is_new = !self.has(address);
         let probe = (is_new && self.request.relay.is_none()).then_some(address);
         let bytes = self.addressed(ReplyKind::Offer, address);
         let packet = Packet { delay_ms, probe, ..self.packet(bytes) };
         let change = if is_taken {
-            Some(self.grant(address, self.lease_ms())?)
+            Some(self.grant(address, TAKEN_OFFER_MS.max(self.left_ms(address)))?)
         } else {
             self.hold(address)?;
             None
@@ -329,13 +333,19 @@ impl Desk<'_> {
         self.leases.holder(address, self.now_ms).is_some_and(|lease| lease.mac == self.request.mac)
     }
 
+    /// How long the client's lease of that address runs on.
+    fn left_ms(&self, address: Ipv4Addr) -> u64 {
+        let lease = self.leases.of(self.request.mac).filter(|lease| lease.address == address);
+        lease.map_or(0, |lease| lease.until_ms.saturating_sub(self.now_ms))
+    }
+
     fn runs_at(&self) -> Option<Ipv4Addr> {
         self.leases.runs_at(self.request.mac, self.now_ms)
     }
 
     /// Notes a lease that runs so long from now. One that runs longer comes from a clock that was wrong: it is cut.
     fn grant(&mut self, address: Ipv4Addr, for_ms: u64) -> Result<Change, Why> {
-        let until_ms = self.now_ms.saturating_add(for_ms);
+        let until_ms = self.now_ms.saturating_add(for_ms.min(self.lease_ms()));
         let granted = self.leases.grant(Lease { mac: self.request.mac, address, until_ms }, self.now_ms);
         granted.map(Change::Lease).ok_or(Why::PoolExhausted)
     }

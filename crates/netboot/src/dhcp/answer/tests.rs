@@ -188,9 +188,13 @@ fn the_rom_of_a_pi_gets_its_option_a_delay_and_a_lease_without_asking_twice() {
     };
     assert!(option.windows(17).any(|window| window == b"Raspberry Pi Boot"));
     assert_eq!(offer.packet.delay_ms, 1_000);
-    assert_eq!(offer.lease.map(|lease| lease.mac), Some(client.mac));
+    let lease = offer.lease.expect("a lease");
+    assert_eq!((lease.mac, lease.until_ms), (client.mac, head.now_ms + TAKEN_OFFER_MS));
     // U-Boot, which the ROM loads next, goes on with the same address.
     assert_eq!(head.boot(&Client::u_boot(3), NODE), offer.message.yiaddr());
+    // What it has by then is not shortened.
+    let again = head.reply(&client.message(MessageType::Discover, vec![]), NODE).lease.expect("a lease");
+    assert_eq!(again.until_ms, head.now_ms + LEASE_MS);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Who is told what: boots, tokens, user data.
 
+mod addresses;
+
 use cluster::plan::{NodePlan, Wipe, WipePolicy};
 use cluster::report::Health;
 use netboot::dhcp::{Change, Kind, Request};
