@@ -50,7 +50,7 @@ pub(super) fn describe(
     offer(option::RENEWAL_TIME, &(settings.lease_secs / 2).to_be_bytes());
     // 7/8 of the lease (RFC 2131 section 4.4.5).
     offer(option::REBINDING_TIME, &(settings.lease_secs - settings.lease_secs / 8).to_be_bytes());
-    offer(option::CLASSLESS_ROUTES, &classless_routes(&settings.routes, subnet.router));
+    offer(option::CLASSLESS_ROUTES, &classless_routes(&settings.routes, subnet));
     let servers: Vec<u8> = settings.ntp.iter().flat_map(Ipv4Addr::octets).collect();
     offer(option::NTP_SERVERS, &servers);
     offer(option::DOMAIN_SEARCH, &search_list(settings));
@@ -87,14 +87,17 @@ fn describe_pxe_class(reply: &mut Reply, request: &Request, vendor: &[u8]) {
 }
 
 /// Option 121 (RFC 3442): for each route the prefix's length, as many bytes of the network as count, and the router. A
-/// client that has it ignores option 3, so the default route is in it too.
-fn classless_routes(routes: &[Route], router: Option<Ipv4Addr>) -> Vec<u8> {
+/// client that has it ignores option 3, so the default route is in it too. A router that is not on the client's network
+/// cannot be reached from there, and some clients then set no route at all.
+fn classless_routes(routes: &[Route], subnet: &Subnet) -> Vec<u8> {
+    let near = routes.iter().copied().filter(|route| subnet.contains(route.router));
+    let mut routes: Vec<Route> = near.collect();
     if routes.is_empty() {
         return Vec::new();
     }
-    let default = router.map(|router| Route { network: Ipv4Addr::UNSPECIFIED, prefix: 0, router });
+    routes.extend(subnet.router.map(|router| Route { network: Ipv4Addr::UNSPECIFIED, prefix: 0, router }));
     let mut bytes = Vec::new();
-    for route in routes.iter().copied().chain(default) {
+    for route in routes {
         bytes.push(route.prefix);
         bytes.extend(&route.network.octets()[..usize::from(route.prefix.div_ceil(8))]);
         bytes.extend(route.router.octets());

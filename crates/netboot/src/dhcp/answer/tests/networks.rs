@@ -72,6 +72,11 @@ fn a_system_learns_what_it_asks_for() {
     };
     let routes: Vec<String> = routes.iter().map(|(net, router)| format!("{net} via {router}")).collect();
     assert_eq!(routes, ["10.128.0.0/9 via 10.78.0.6", "0.0.0.0/0 via 10.78.0.1"]);
+    // Behind a relay that router cannot be reached.
+    let asks = wants(&[OptionCode::ClasslessStaticRoute]);
+    let mut relayed = Client::system(3).message(MessageType::Discover, vec![asks]);
+    relayed.set_giaddr(RELAY);
+    assert_eq!(head.reply(&relayed, NODE).option(OptionCode::ClasslessStaticRoute), None);
     // A boot loader that does not ask is not given them: it has little room.
     let offer = head.reply(&Client::u_boot(2).message(MessageType::Discover, vec![]), NODE);
     assert_eq!(offer.option(OptionCode::Hostname), None);
