@@ -28,6 +28,12 @@ impl State {
     /// Answers what came to port 67.
     pub(in crate::head) fn dhcp(&mut self, request: &Request) -> Answer {
         let now_ms = self.now_ms;
+        // Whether it is answered or not: beside another server U-Boot is left to that one, and fetches its files here.
+        if request.kind == Kind::Discover
+            && let Some(node) = self.nodes.get_mut(&request.mac)
+        {
+            node.profile = request.profile;
+        }
         let before = self.dhcp.leases.of(request.mac).map(|lease| lease.address);
         let answer = self.with_standing(request.mac, |dhcp, standing| dhcp.answer(request, standing, now_ms));
         if let Some(change) = answer.change {

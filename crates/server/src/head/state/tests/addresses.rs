@@ -19,3 +19,15 @@ fn the_short_lease_of_a_rom_is_a_full_one_after_the_first_report() {
     assert!(state.report(&token, ADDRESS, report(vec![])).is_some());
     assert_eq!(lease(&state), Lease { until_ms: state.now_ms + 86_400_000, ..short });
 }
+
+/// Beside a router the head answers nothing to U-Boot, and once did not look who it was: with lwIP every lost block cost the
+/// whole file.
+#[test]
+fn beside_another_server_the_head_learns_who_asks_for_files() {
+    let mut state = state();
+    boot(&mut state, MAC, ADDRESS);
+    state.dhcp.settings.mode = netboot::dhcp::Mode::Proxy;
+    let lwip = b"\x37\x03\x01\x03\x1c";
+    assert!(state.dhcp(&request_with(Kind::Discover, MAC, lwip)).reply.is_err());
+    assert_eq!(state.pace(ADDRESS), netboot::tftp::Pace::Quick);
+}
