@@ -74,7 +74,7 @@ async fn ports(settings: &Settings, network: &Resolved, state_dir: &Path) -> Vec
     let web = std::net::SocketAddrV4::new(address, settings.network.http_port);
     let tried = [
         ("port 67, DHCP", pump::dhcp::bind(interface, address, told.mode).map(drop)),
-        ("port 69, TFTP", pump::tftp::bind(interface, address).map(drop)),
+        ("port 69, TFTP", pump::tftp::bind(interface, address, &told.subnets).map(drop)),
         ("port 53, DNS", pump::dns::bind(interface, address, &told.subnets).map(drop)),
         ("HTTP", crate::http::bind(web).await.map(drop)),
     ];

@@ -105,7 +105,7 @@ pub async fn serve(options: Options, welcome: impl FnOnce(&Welcome)) -> anyhow::
 
     let told = settings.dhcp(&network);
     let dhcp = pump::dhcp::bind(&network.interface, network.address, told.mode)?;
-    let tftp = pump::tftp::bind(&network.interface, network.address)?;
+    let tftp = pump::tftp::bind(&network.interface, network.address, &told.subnets)?;
     let dns = pump::dns::bind(&network.interface, network.address, &told.subnets)?;
     let web = http::bind(SocketAddrV4::new(network.address, settings.network.http_port)).await?;
     let door = Door::bind(&settings.operator, &options.state_dir, network.address).await?;

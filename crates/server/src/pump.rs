@@ -10,12 +10,14 @@ pub(crate) mod prober;
 pub(crate) mod rivals;
 pub(crate) mod tftp;
 
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, io};
 
 use anyhow::{Context, bail};
+use netboot::dhcp::Subnet;
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -25,6 +27,22 @@ const PACKET_BYTES: usize = 1_500;
 const ERROR_PAUSE: Duration = Duration::from_millis(500);
 /// The most connections that wait to be accepted.
 const BACKLOG: i32 = 64;
+
+/// Whose packets are answered: a source address can be forged, and what is sent there reaches somebody.
+#[derive(Clone, Debug)]
+struct Networks(Arc<[Subnet]>);
+
+impl Networks {
+    fn of(subnets: &[Subnet]) -> Self {
+        Self(subnets.into())
+    }
+
+    /// Whether a client is on one of the cluster's networks, or is this machine. The kernel takes no packet from a wire
+    /// that says it comes from 127.0.0.0/8 (RFC 1122 section 3.2.1.3).
+    fn serve(&self, client: Ipv4Addr) -> bool {
+        client.is_loopback() || self.0.iter().any(|subnet| subnet.contains(client))
+    }
+}
 
 /// A UDP socket that hears only the interface, which no runtime has yet. Without SO_REUSEADDR, which would let two servers
 /// share the port in silence.

@@ -10,7 +10,6 @@ mod desk;
 mod resolver;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
-use std::sync::Arc;
 
 use anyhow::Context;
 use netboot::dhcp::Subnet;
@@ -20,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use self::desk::Desk;
-use super::{ERROR_PAUSE, Service, enlarge_buffer, open_tcp, open_udp};
+use super::{ERROR_PAUSE, Networks, Service, enlarge_buffer, open_tcp, open_udp};
 use crate::head::Head;
 
 /// The port DNS servers listen on.
@@ -44,20 +43,8 @@ const SERVICE: Service = Service {
 pub(crate) struct Server {
     udp: Socket,
     tcp: Socket,
-    network: Network,
-}
-
-/// Whose queries are answered.
-#[derive(Clone, Debug)]
-struct Network {
     head: Ipv4Addr,
-    subnets: Arc<[Subnet]>,
-}
-
-impl Network {
-    fn serves(&self, client: Ipv4Addr) -> bool {
-        client.is_loopback() || self.subnets.iter().any(|subnet| subnet.contains(client))
-    }
+    networks: Networks,
 }
 
 /// Binds port 53 of the head's address on the interface, for clients of these networks.
@@ -68,7 +55,7 @@ pub(crate) fn bind(interface: &str, address: Ipv4Addr, subnets: &[Subnet]) -> an
     let udp = open_udp(interface, SocketAddrV4::new(address, PORT), &SERVICE)?;
     enlarge_buffer(&udp, RECEIVE_BUFFER_BYTES)?;
     let tcp = open_tcp(interface, SocketAddrV4::new(address, PORT), &SERVICE)?;
-    Ok(Server { udp, tcp, network: Network { head: address, subnets: subnets.into() } })
+    Ok(Server { udp, tcp, head: address, networks: Networks::of(subnets) })
 }
 
 /// Answers until it is dropped. Has to be called in a tokio runtime.
@@ -81,15 +68,15 @@ pub(crate) async fn run(server: Server, head: Head) -> anyhow::Result<()> {
     let (queries, queue) = mpsc::channel(DESK_QUEUE_LIMIT);
     // A set ends its tasks when it is dropped.
     let mut tasks = JoinSet::new();
-    tasks.spawn(accept(tcp, server.network.clone(), queries));
-    tasks.spawn(Desk::new(udp, server.network, head).run(queue));
+    tasks.spawn(accept(tcp, server.networks.clone(), queries));
+    tasks.spawn(Desk::new(udp, server.head, server.networks, head).run(queue));
     match tasks.join_next().await {
         Some(Err(error)) => Err(error).context("serving names"),
         _ => anyhow::bail!("nobody serves names any more"),
     }
 }
 
-async fn accept(listener: TcpListener, network: Network, queries: mpsc::Sender<desk::Query>) {
+async fn accept(listener: TcpListener, networks: Networks, queries: mpsc::Sender<desk::Query>) {
     // Ends its connections with itself. Each gives back whose it was.
     let mut connections = JoinSet::new();
     let mut clients: Vec<Ipv4Addr> = Vec::new();
@@ -109,7 +96,7 @@ async fn accept(listener: TcpListener, network: Network, queries: mpsc::Sender<d
         let IpAddr::V4(client) = client.ip() else { continue };
         let own = clients.iter().filter(|other| **other == client).count();
         let full = clients.len() >= CONNECTIONS_LIMIT || own >= CONNECTIONS_PER_CLIENT_LIMIT;
-        if full || !network.serves(client) {
+        if full || !networks.serve(client) {
             continue;
         }
         clients.push(client);

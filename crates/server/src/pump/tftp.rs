@@ -3,7 +3,8 @@
 //! A transfer is known by its client's address and port (RFC 1350 calls the pair of ports its TID), so that one socket
 //! serves many: what they acknowledge is read with one call to the kernel, and what they get is sent with one. A machine
 //! belongs to one thread by its address. Every client is sent one window for each of its acknowledgements, so that a boot
-//! configuration of one block never stands behind somebody's kernel; when many fetch kernels, some wait ([`place`]).
+//! configuration of one block never stands behind somebody's kernel; when many fetch kernels, some wait ([`place`]). Who is
+//! not on one of the cluster's networks is met by silence: it would not be the one who asked.
 
 mod desk;
 mod ear;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use anyhow::Context;
 use cluster::phase::Step;
 use cluster::{Mac, Phase};
+use netboot::dhcp::Subnet;
 use netboot::tftp::{Pace, Request};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::Socket;
@@ -28,7 +30,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use self::desk::{Desk, Next, Tell};
 use self::ear::Ear;
 use self::outbox::Outbox;
-use super::{ERROR_PAUSE, PACKET_BYTES, Service, enlarge_buffer, open_udp};
+use super::{ERROR_PAUSE, Networks, PACKET_BYTES, Service, enlarge_buffer, open_udp};
 use crate::files::Missing;
 use crate::head::{BootFile, Head};
 use crate::thread::Thread;
@@ -57,17 +59,18 @@ const REQUESTS_LIMIT: usize = 256;
 pub(crate) struct Server {
     requests: Socket,
     transfers: Vec<Socket>,
+    networks: Networks,
 }
 
-/// Binds port 69 of the head's address on the interface, and others for the transfers.
+/// Binds port 69 of the head's address on the interface, and others for the transfers, for clients of these networks.
 ///
 /// # Errors
 /// A sentence that says which program has the port, or which right is missing.
-pub(crate) fn bind(interface: &str, address: Ipv4Addr) -> anyhow::Result<Server> {
-    bind_port(interface, SocketAddrV4::new(address, PORT))
+pub(crate) fn bind(interface: &str, address: Ipv4Addr, subnets: &[Subnet]) -> anyhow::Result<Server> {
+    bind_port(interface, SocketAddrV4::new(address, PORT), subnets)
 }
 
-fn bind_port(interface: &str, address: SocketAddrV4) -> anyhow::Result<Server> {
+fn bind_port(interface: &str, address: SocketAddrV4, subnets: &[Subnet]) -> anyhow::Result<Server> {
     let requests = open_udp(interface, address, &SERVICE)?;
     // U-Boot with lwIP asks once: no request of a hall that starts at once may be lost here.
     enlarge_buffer(&requests, SOCKET_BUFFER_BYTES)?;
@@ -80,7 +83,8 @@ fn bind_port(interface: &str, address: SocketAddrV4) -> anyhow::Result<Server> {
             .context("setting up a socket")?;
         Ok(transfers)
     };
-    Ok(Server { requests, transfers: (0..threads).map(|_| port()).collect::<anyhow::Result<_>>()? })
+    let transfers = (0..threads).map(|_| port()).collect::<anyhow::Result<_>>()?;
+    Ok(Server { requests, transfers, networks: Networks::of(subnets) })
 }
 
 /// Serves until it is dropped; the running transfers end with it. Has to be called in a tokio runtime.
@@ -114,7 +118,8 @@ where
             move_transfers(transfers, queue, find, tell)
         })?);
     }
-    threads.push(Thread::start("tftp", move || take_requests(server.requests, queues))?);
+    let (requests, networks) = (server.requests, server.networks);
+    threads.push(Thread::start("tftp", move || take_requests(requests, networks, queues))?);
     any_end(threads).await
 }
 
@@ -133,6 +138,7 @@ async fn any_end(threads: Vec<Thread>) -> anyhow::Result<()> {
 /// Reads requests, and gives each to the thread of its machine.
 async fn take_requests(
     socket: Socket,
+    networks: Networks,
     queues: Vec<mpsc::Sender<(SocketAddrV4, Request)>>,
 ) -> anyhow::Result<()> {
     let socket = UdpSocket::from_std(socket.into()).context("registering the socket")?;
@@ -140,7 +146,9 @@ async fn take_requests(
     loop {
         let (length, client) = match socket.recv_from(&mut buffer).await {
             // Nothing can be sent to port 0.
-            Ok((length, SocketAddr::V4(client))) if client.port() != 0 => (length, client),
+            Ok((length, SocketAddr::V4(client))) if client.port() != 0 && networks.serve(*client.ip()) => {
+                (length, client)
+            }
             Ok(_) => continue,
             Err(error) => {
                 tracing::warn!("receiving TFTP requests: {error}");

@@ -1,7 +1,7 @@
 //! The task that answers: it owns the names, the replies that are kept, and the UDP socket.
 
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,8 +10,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 
-use super::{ERROR_PAUSE, Network, resolver};
+use super::{ERROR_PAUSE, resolver};
 use crate::head::Head;
+use crate::pump::Networks;
 use crate::pump::batch::{Received, Replies};
 
 /// A query that came by TCP.
@@ -35,7 +36,9 @@ pub(super) enum Asker {
 /// See the module.
 pub(super) struct Desk {
     socket: UdpSocket,
-    network: Network,
+    /// The head's own address, which is no resolver's.
+    own: Ipv4Addr,
+    networks: Networks,
     head: Head,
     zone: Arc<Zone>,
     names: Names,
@@ -54,13 +57,14 @@ enum Event {
 }
 
 impl Desk {
-    pub(super) fn new(socket: UdpSocket, network: Network, head: Head) -> Self {
+    pub(super) fn new(socket: UdpSocket, own: Ipv4Addr, networks: Networks, head: Head) -> Self {
         let zone = head.zone();
         let names = Names::new(&zone);
         let forwarder = Forwarder::default();
         Self {
             socket,
-            network,
+            own,
+            networks,
             head,
             zone,
             names,
@@ -119,7 +123,7 @@ impl Desk {
             other => other?,
         }
         let now_ms = self.now_ms();
-        for (packet, client) in received.packets().filter(|(_, client)| self.network.serves(*client.ip())) {
+        for (packet, client) in received.packets().filter(|(_, client)| self.networks.serve(*client.ip())) {
             let question = match answer(packet, Transport::Udp, &self.names, replies.buffer()) {
                 Answer::Ignore => continue,
                 Answer::Reply => {
@@ -131,7 +135,7 @@ impl Desk {
             let asker = Asker::Packet(client);
             match self.forwarder.ask(&question, Transport::Udp, asker, now_ms, replies.buffer()) {
                 Next::Reply(_) => replies.push(client),
-                Next::Ask(asked) => drop(self.asking.spawn(resolver::ask(asked, self.network.head))),
+                Next::Ask(asked) => drop(self.asking.spawn(resolver::ask(asked, self.own))),
                 Next::Wait => {}
             }
         }
@@ -161,7 +165,7 @@ impl Desk {
     }
 
     fn put(&mut self, asked: Asked) {
-        self.asking.spawn(resolver::ask(asked, self.network.head));
+        self.asking.spawn(resolver::ask(asked, self.own));
     }
 
     /// Sends one reply. A socket that is full loses it; a connection has room for what it asked, or is gone.

@@ -13,7 +13,8 @@ use super::place::{Place, line_up};
 use crate::files::Missing;
 use crate::head::BootFile;
 
-/// The most transfers at a time; a request over it is met by silence, and the client asks again. As many as a hall of
+/// The most transfers at a time. A request over it takes the place of the oldest transfer of which nothing was ever heard,
+/// as requests with forged addresses leave them behind, or is met by silence, and the client asks again. As many as a hall of
 /// boards has: U-Boot with lwIP waits 1 s for its boot configuration, which must not stand behind others' kernels.
 const TRANSFERS_LIMIT: usize = 1_024;
 /// The most transfers at a time to one address: firmware probes files and leaves transfers behind.
@@ -48,6 +49,10 @@ struct Running {
     node: Option<(Mac, Phase)>,
     /// Its place in the line of all large files.
     place: Option<Place>,
+    /// When it began, milliseconds.
+    began_ms: u64,
+    /// Whether the client has said anything since: it is there.
+    is_heard: bool,
     told_ms: u64,
     told_bytes: u64,
 }
@@ -90,8 +95,8 @@ impl Desk {
         }
         let others = self.running.keys().chain(self.asked.keys());
         let own = others.filter(|other| other.ip() == client.ip()).count();
-        let all = self.running.len() + self.asked.len();
-        if own >= TRANSFERS_PER_CLIENT_LIMIT || all >= TRANSFERS_LIMIT {
+        let is_full = self.running.len() + self.asked.len() >= TRANSFERS_LIMIT;
+        if own >= TRANSFERS_PER_CLIENT_LIMIT || (is_full && !self.make_place()) {
             tracing::debug!(
                 "TFTP request of {client} for {} left unanswered: too many are running",
                 request.path
@@ -141,8 +146,18 @@ impl Desk {
         }
         let (transfer, first) = Transfer::new(&request, bytes.len() as u64, pace, now_ms);
         let place = (bytes.len() > SMALL_BYTES).then(|| Place::new(pace, now_ms));
-        let (told_ms, told_bytes) = (now_ms, 0);
-        let mut running = Running { request, transfer, bytes, own_bytes, node, place, told_ms, told_bytes };
+        let mut running = Running {
+            request,
+            transfer,
+            bytes,
+            own_bytes,
+            node,
+            place,
+            began_ms: now_ms,
+            is_heard: false,
+            told_ms: now_ms,
+            told_bytes: 0,
+        };
         running.send(first, client, outbox);
         self.running.insert(client, running);
         self.tell(node, Step::Started);
@@ -152,9 +167,9 @@ impl Desk {
     /// Takes a client's packet. One that belongs to no transfer is met by silence and not by ERROR 5, which RFC 1350
     /// suggests: lwIP asks for all its files from one port, and a late ACK of the last one would end the next.
     pub(super) fn packet(&mut self, client: SocketAddrV4, packet: &[u8], now_ms: u64, outbox: &mut Outbox) {
-        if let Some(running) = self.running.get_mut(&client)
-            && !running.place.as_mut().is_some_and(|place| place.holds(packet, now_ms))
-        {
+        let Some(running) = self.running.get_mut(&client) else { return };
+        running.is_heard = true;
+        if !running.place.as_mut().is_some_and(|place| place.holds(packet, now_ms)) {
             let send = running.transfer.handle(packet, now_ms);
             running.send(send, client, outbox);
             self.settle(client);
@@ -221,6 +236,17 @@ impl Desk {
             }
         };
         self.end(client, step);
+    }
+
+    /// Ends the oldest transfer of which nothing was ever heard: true if there was one.
+    fn make_place(&mut self) -> bool {
+        let unheard = self.running.iter().filter(|(_, running)| !running.is_heard);
+        let oldest = unheard.min_by_key(|(_, running)| running.began_ms).map(|(client, _)| *client);
+        if let Some(client) = oldest {
+            tracing::debug!("{client} was never heard: another has its place");
+            self.end(client, Step::Failed);
+        }
+        oldest.is_some()
     }
 
     fn end(&mut self, client: SocketAddrV4, step: Step) {
@@ -327,6 +353,36 @@ mod tests {
         };
         assert!(begins(true));
         assert!(!begins(false));
+    }
+
+    /// Twenty-seven forged requests a second once filled all places, and every board met silence.
+    #[test]
+    fn transfers_of_which_nothing_was_heard_make_place_for_others() {
+        let mut desk = desk(SMALL_BYTES);
+        for number in 0..CLIENTS {
+            assert!(is_answered(&mut desk, number, 60));
+        }
+        let request = Request::parse(b"\0\x01kernel\0octet\0").expect("a request");
+        let forged = |number: usize| SocketAddrV4::new(Ipv4Addr::from_bits(number as u32), 2_000);
+        let begin = |desk: &mut Desk, client: SocketAddrV4, now_ms| {
+            let mut outbox = Outbox::new();
+            let next = desk.request(client, request.clone(), now_ms, &mut outbox);
+            let found = Ok((BootFile::plain(Arc::new(vec![0; 1_000]), None), Pace::Quick));
+            desk.begin(client, request.clone(), found, now_ms, &mut outbox);
+            next
+        };
+        for number in 0..2 * TRANSFERS_LIMIT {
+            assert_eq!(begin(&mut desk, forged(number), 100 + number as u64), Next::Find);
+        }
+        assert_eq!(desk.running.len(), TRANSFERS_LIMIT);
+        let there = |desk: &Desk, client: SocketAddrV4| desk.running.contains_key(&client);
+        assert!((0..CLIENTS).all(|number| there(&desk, client(number))), "who was heard stays");
+        assert!(!there(&desk, forged(0)) && there(&desk, forged(2 * TRANSFERS_LIMIT - 1)));
+        let clients: Vec<SocketAddrV4> = desk.running.keys().copied().collect();
+        for client in clients {
+            desk.packet(client, b"\0\x04\0\0", 5_000, &mut Outbox::new());
+        }
+        assert_eq!(begin(&mut desk, client(CLIENTS), 5_000), Next::Done, "all are there: it asks again");
     }
 
     #[test]

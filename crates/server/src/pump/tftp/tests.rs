@@ -8,7 +8,7 @@ const MAC: Mac = Mac([0xb8, 0x27, 0xeb, 0, 0, 1]);
 
 /// A pump that serves one file of so many bytes; its address, and what is told of the transfers.
 fn pump(bytes: usize) -> (SocketAddr, Arc<Mutex<Vec<Step>>>) {
-    let server = bind_port("lo", SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("a socket");
+    let server = bind_port("lo", SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0), &[]).expect("a socket");
     let address = server.requests.local_addr().expect("bound").as_socket().expect("an address");
     let told = Arc::new(Mutex::new(Vec::new()));
     let teller = told.clone();
