@@ -80,12 +80,14 @@ export function nodeView({ main, reading, may }, name) {
   const [head, health, lines] = [0, 0, 0].map(() => h("div", {}));
   const chart = h("div", { class: "scroll", tabindex: 0 });
   const said = h("p", { class: "said", role: "status" });
+  const own = may("write") ? ownEditor(name) : null;
   const read = reading(async () => {
     const detail = await ask("GET", at`/v1/nodes/${name}`);
     show(head, facts(detail));
     show(health, board(detail));
     show(chart, bootChart(newest(detail), name));
     show(lines, timeline(detail.timeline));
+    await own?.settle();
   });
   let due = null;
   const news = ({ nodes }) => {
@@ -115,7 +117,7 @@ export function nodeView({ main, reading, may }, name) {
       h("section", { class: "card", id: "board" }, h("h2", {}, "Board"), health),
     ),
     h("section", { class: "card" }, h("h2", {}, "Newest boot"), key(), chart),
-    may("write") ? ownEditor(name) : null,
+    own?.card,
     may("write") ? logsCard(name) : null,
     h("section", { class: "card" }, h("h2", {}, "Timeline"), lines),
   );

@@ -17,6 +17,7 @@ function editor({ name, title, saved, preview, isOnly, above, buttons }) {
     spellcheck: "false",
     autocapitalize: "off",
     "aria-label": "Template",
+    disabled: true,
     input: () => later(),
   });
   const save = h("button", { class: "main", type: "button", click: () => keep() }, "Save");
@@ -30,20 +31,26 @@ function editor({ name, title, saved, preview, isOnly, above, buttons }) {
     said.className = `said ${kind}`;
   };
 
+  // Nothing can be saved over a template that was not seen.
+  let isRead = false;
+  let isAsking = false;
+  const allow = (isGood) => {
+    text.disabled = !isRead;
+    for (const button of actions) button.disabled = !isRead || (isOnly && !isGood);
+  };
   let asked = 0;
   async function render() {
     const own = ++asked;
-    const finish = (isGood) => actions.forEach((button) => (button.disabled = isOnly && !isGood));
     try {
       const made = await preview(text.value);
       if (own !== asked) return;
       shown.textContent = made;
       tell("", "");
-      finish(true);
+      allow(true);
     } catch (error) {
       if (own !== asked) return;
       tell(error.message, "bad");
-      finish(false);
+      allow(false);
     }
   }
   async function keep(also) {
@@ -61,13 +68,18 @@ function editor({ name, title, saved, preview, isOnly, above, buttons }) {
       if (error.status !== 404) throw error;
       return "";
     };
+    isAsking = true;
     try {
       text.value = await ask("GET", at`/v1/user-data/${name}`).catch(empty);
+      isRead = true;
       await Promise.all([render(), readHistory()]);
     } catch (error) {
       tell(error.message, "bad");
     }
+    isAsking = false;
   }
+  /** Reads it if that failed before. */
+  const settle = async () => isRead || isAsking || read();
   const history = h("div", {});
   const difference = h("pre", { hidden: true, tabindex: 0, "aria-label": "What changed since" });
 
@@ -108,6 +120,7 @@ function editor({ name, title, saved, preview, isOnly, above, buttons }) {
     show(history, table(["Version", "When", "Who", "", ""], versions.map(row), "It was never changed here.", "lines"));
   }
   const actions = [save, ...(buttons?.(keep) ?? [])];
+  allow(false);
   read();
   const card = h(
     "section",
@@ -123,7 +136,7 @@ function editor({ name, title, saved, preview, isOnly, above, buttons }) {
     h("div", { class: "row" }, actions),
     h("details", {}, h("summary", {}, "History"), history, difference),
   );
-  return { card, render };
+  return { card, render, settle };
 }
 
 /** The editor of what is one node's own. */
@@ -140,7 +153,7 @@ export function ownEditor(name) {
     isOnly: true,
     above: "What this node gets",
     buttons: (keep) => [h("button", { type: "button", click: () => keep(anew) }, "Save and make new")],
-  }).card;
+  });
 }
 
 /** One template that nodes share, with what a node of choice gets of it. */
@@ -159,6 +172,7 @@ export function templateView({ main, reading }, name) {
   const read = reading(async () => {
     const { nodes } = await ask("GET", "/v1/node-list?limit=1");
     node.value ||= nodes[0]?.name ?? "";
+    await shared.settle();
     await shared.render();
   });
   return { read };

@@ -215,6 +215,17 @@ fn a_head_that_does_not_answer(browser: &mut Browser, head: &Head, runtime: &tok
         "(async () => { late(new TypeError('gone')); await new Promise((done) => setTimeout(done)); })()",
     );
     assert_eq!(browser.value(trouble), "");
+
+    // What could not be read cannot be saved over: it looked as if the template were empty.
+    browser
+        .value("window.fetch = () => Promise.reject(new TypeError('gone')); location.hash = '#/node/node1'");
+    browser.wait("document.querySelector('textarea')?.parentElement.closest('section').innerText.includes('does not answer')");
+    let locked = "[...document.querySelectorAll('textarea, button.main')].map((one) => one.disabled)";
+    assert_eq!(browser.value(locked), json!([true, true]));
+    browser.picture("unread-dark");
+    browser.value("window.fetch = window.real");
+    browser.wait("document.querySelector('textarea').value.includes('echo')");
+    browser.wait(&format!("{locked}.every((one) => !one)"));
 }
 
 fn what_another_operator_did_before(browser: &mut Browser, head: &Head, runtime: &tokio::runtime::Handle) {
