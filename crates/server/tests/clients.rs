@@ -7,6 +7,8 @@ mod attack;
 mod bucket;
 #[path = "clients/dhcp.rs"]
 mod dhcp;
+#[path = "clients/interface.rs"]
+mod interface;
 #[path = "clients/ipxe.rs"]
 mod ipxe;
 #[path = "clients/loss.rs"]

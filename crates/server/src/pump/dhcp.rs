@@ -95,7 +95,7 @@ pub(crate) async fn run(server: Server, head: Head) -> anyhow::Result<()> {
     tokio::select! {
         ended = receive(&desk, requests) => ended,
         ended = receive_pxe(pxe, &head) => ended,
-        () = hear_probes(&desk) => Ok(()),
+        never = hear_probes(&desk) => never,
         () = rivals::watch(&interface, address, &head, desk.prober.as_ref()), if watch => Ok(()),
     }
 }
@@ -226,12 +226,10 @@ async fn receive_pxe(socket: Option<UdpSocket>, head: &Head) -> anyhow::Result<(
     }
 }
 
-/// Hears answers by ARP as long as there is a socket for them.
-async fn hear_probes(desk: &Desk) {
-    if let Some(prober) = &desk.prober
-        && let Err(error) = prober.listen().await
-    {
-        tracing::warn!("addresses are not asked for any more before they are offered: {error}");
+/// Hears answers by ARP, if there is a socket for them.
+async fn hear_probes(desk: &Desk) -> ! {
+    match &desk.prober {
+        Some(prober) => prober.listen().await,
+        None => std::future::pending().await,
     }
-    std::future::pending().await
 }

@@ -1,7 +1,6 @@
 //! Asks the wire whether anybody uses an address, before it is offered (RFC 2131 section 3.1).
 
 use std::collections::BTreeMap;
-use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::AsRawFd;
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +14,8 @@ use nix::sys::socket::{LinkAddr, bind};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::oneshot;
+
+use super::ERROR_PAUSE;
 
 /// How long an answer is waited for, twice: U-Boot asks again after 250 ms, and has its address by then.
 const PATIENCE: Duration = Duration::from_millis(80);
@@ -60,11 +61,26 @@ impl Prober {
         Ok(Self { socket: UdpSocket::from_std(socket.into())?, own, waiting: Mutex::default() })
     }
 
-    /// Reads answers until the socket fails.
-    pub(crate) async fn listen(&self) -> io::Result<()> {
+    /// Reads answers. A socket that reports an error is tried again: an interface that goes down is told of once, and hears
+    /// again when it is up.
+    pub(crate) async fn listen(&self) -> ! {
         let mut frame = [0; FRAME_BYTES];
+        let mut failed = false;
         loop {
-            let length = self.socket.recv(&mut frame).await?;
+            let received = self.socket.recv(&mut frame).await;
+            let length = match received {
+                Ok(length) => length,
+                Err(error) => {
+                    tracing::warn!("hearing who has which address: {error}");
+                    // A first error is the end of nothing, and an answer may be there already.
+                    if failed {
+                        tokio::time::sleep(ERROR_PAUSE).await;
+                    }
+                    failed = true;
+                    continue;
+                }
+            };
+            failed = false;
             let Some((address, mac)) = arp::claim(&frame[..length]) else { continue };
             if let Some(waiting) = self.waiting().remove(&address) {
                 let _ = waiting.send(mac);

@@ -291,7 +291,7 @@ fn dhcping_gets_an_answer_for_a_node_s_own_address() {
 }
 
 /// Asks with three packets in as many seconds, and gives whether there was a lease.
-fn gets_lease(room: &Room, mac: &str) -> bool {
+pub(crate) fn gets_lease(room: &Room, mac: &str) -> bool {
     become_machine(room, mac);
     let status = udhcpc(room).args(["-n", "-q", "-t", "3"]).stdout(Stdio::null()).status();
     status.expect("busybox").success()

@@ -104,6 +104,11 @@ impl Room {
         format!("{:#}", serve(self.options(furniture)).expect_err("it does not start"))
     }
 
+    /// The process whose network namespace is the client's.
+    pub(crate) fn client_id(&self) -> u32 {
+        self.client.id()
+    }
+
     /// A folder of the test's own.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
