@@ -66,7 +66,7 @@ pub(crate) enum Command {
     #[command(
         after_help = "With --json it logs an object a line. RUST_LOG says what is logged (RUST_LOG=debug).\n\nExample:\n  fledermaus serve --interface eth1 --config /etc/fledermaus/cluster.toml"
     )]
-    Serve(Serve),
+    Serve(Serving),
     /// Look for what would keep a head from serving: ports, other DHCP servers, interface, clock, disk
     #[command(
         after_help = "Example:\n  fledermaus doctor --interface eth1 --config /etc/fledermaus/cluster.toml"
@@ -181,6 +181,16 @@ pub(crate) struct Serve {
     /// Directory of the image that nodes boot [default: from the configuration]
     #[arg(long, value_name = "DIR")]
     pub(crate) image_dir: Option<PathBuf>,
+}
+
+/// The same, and what a head alone is told.
+#[derive(Args, Debug)]
+pub(crate) struct Serving {
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+    /// Wait until the interface is there and has its address, as a service does after a power cut
+    #[arg(long)]
+    pub(crate) wait: bool,
 }
 
 impl Serve {

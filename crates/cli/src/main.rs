@@ -62,7 +62,7 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> anyhow::Result<()>
     let json = arguments.json;
     let head = || head::choose(&arguments.head, surroundings);
     match &arguments.command {
-        Command::Serve(serve) => serve::run(serve, surroundings, json),
+        Command::Serve(serving) => serve::run(serving, surroundings, json),
         Command::Doctor(serve) => doctor::run(serve, surroundings, json),
         Command::Backup(backup) => backup::take(backup, json),
         Command::Restore(restore) => backup::restore(restore, json),

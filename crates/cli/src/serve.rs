@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
-use crate::arguments::Serve;
+use crate::arguments::Serving;
 use crate::surroundings::Surroundings;
 
 /// What is logged when `RUST_LOG` says nothing: what an operator would tell a colleague.
@@ -14,18 +14,25 @@ const LOG_FILTER: &str = "info,sqlx=warn";
 /// How much the threads that serve HTTP give way, setpriority(2).
 const NICENESS: i32 = 5;
 
-/// Serves until SIGTERM or SIGINT.
+/// Serves until SIGTERM or SIGINT; first waits for the interface, if that is wanted. Who types a wrong name by hand is told
+/// at once.
 ///
 /// # Errors
 /// The configuration is wrong, or a socket cannot be had.
-pub(crate) fn run(arguments: &Serve, surroundings: &Surroundings, json: bool) -> anyhow::Result<()> {
+pub(crate) fn run(arguments: &Serving, surroundings: &Surroundings, json: bool) -> anyhow::Result<()> {
     log(json);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .on_thread_start(give_way)
         .build()
         .context("starting the runtime")?;
-    runtime.block_on(server::serve(arguments.options(&surroundings.access), |welcome| tell(welcome, json)))
+    let options = arguments.serve.options(&surroundings.access);
+    runtime.block_on(async {
+        if arguments.wait {
+            server::interface::wait(&options).await;
+        }
+        server::serve(options, |welcome| tell(welcome, json)).await
+    })
 }
 
 /// Says where the head's door is. On standard output, and not in the log: the login is a secret, and logs travel.

@@ -111,6 +111,15 @@ pub(crate) fn read(
     Ok((settings, found.map_err(anyhow::Error::msg)?))
 }
 
+/// What the machine lacks of the interface that the configuration names, a sentence. `None` if nothing, and if the
+/// configuration itself is wrong.
+pub(crate) fn lack(file: &Path, interface: Option<&str>) -> Option<String> {
+    let text = std::fs::read_to_string(file).ok()?;
+    let settings = parse(file, &text).ok()?;
+    let name = interface.or(settings.network.interface.as_ref().map(|named| named.name.as_str()))?;
+    network::lack(name, settings.network.address)
+}
+
 /// Checks a configuration's text, as far as that needs no network and no other file.
 pub(crate) fn parse(file: &Path, text: &str) -> Result<Settings, Mistakes> {
     let mut reader = Reader::new(file, text);

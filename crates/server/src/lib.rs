@@ -13,6 +13,7 @@ pub mod doctor;
 mod files;
 mod head;
 mod http;
+pub mod interface;
 pub mod neighbours;
 mod power;
 mod pump;
@@ -33,6 +34,7 @@ use crate::artefacts::Images;
 use crate::config::{Resolved, Settings};
 use crate::head::Head;
 use crate::http::operator::{Desk, Door, DoorFacts};
+use crate::interface::Watched;
 use crate::store::Store;
 use crate::thread::Thread;
 
@@ -104,6 +106,7 @@ pub async fn serve(options: Options, welcome: impl FnOnce(&Welcome)) -> anyhow::
     let store = Store::open(&options.state_dir, &settings.store).await?;
 
     let told = settings.dhcp(&network);
+    let interface = Watched::new(&network.interface)?;
     let dhcp = pump::dhcp::bind(&network.interface, network.address, told.mode)?;
     let tftp = pump::tftp::bind(&network.interface, network.address, &told.subnets)?;
     let dns = pump::dns::bind(&network.interface, network.address, &told.subnets)?;
@@ -137,6 +140,7 @@ pub async fn serve(options: Options, welcome: impl FnOnce(&Welcome)) -> anyhow::
         never = http::door::run(web, head.clone()) => never,
         ended = http::operator::run(operator, desk.clone()) => ended.context("serving the operator"),
         never = open(door, desk) => never,
+        gone = interface.gone() => Err(gone),
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     }

@@ -1,5 +1,6 @@
 //! The `[network]` table, and what the interface adds to it.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 
@@ -211,28 +212,68 @@ pub(super) fn upper_half(all: &RangeInclusive<Ipv4Addr>) -> RangeInclusive<Ipv4A
 
 /// The address of an interface that has to be there: the one that is wished for, else its first; or what is wrong.
 pub(super) fn address_of(interface: &str, wish: Option<(Ipv4Addr, u8)>) -> Result<(Ipv4Addr, u8), String> {
-    let all =
-        nix::ifaddrs::getifaddrs().map_err(|error| format!("reading the machine's interfaces: {error}"))?;
-    let mut names = Vec::new();
-    for entry in all {
-        let ip = |address: Option<nix::sys::socket::SockaddrStorage>| Some(address?.as_sockaddr_in()?.ip());
-        if let (true, None, Some(address), Some(mask)) =
-            (entry.interface_name == interface, wish, ip(entry.address), ip(entry.netmask))
-        {
-            // A mask of 32 bits has no more than 32 leading ones.
-            return Ok((address, mask.to_bits().leading_ones() as u8));
-        }
-        names.push(entry.interface_name);
-    }
-    if let Some(address) = wish.filter(|_| names.iter().any(|name| name == interface)) {
-        return Ok(address);
-    }
-    names.sort();
-    names.dedup();
-    if names.iter().any(|name| name == interface) {
-        return Err(format!(
+    let all = interfaces()?;
+    let own = all.get(interface);
+    match (own.and_then(|own| own.first()), own, wish) {
+        (_, Some(_), Some(wish)) => Ok(wish),
+        (Some(first), ..) => Ok(*first),
+        (None, Some(_), None) => Err(format!(
             "{interface} has no IPv4 address: give it one with `ip address add 10.78.0.1/24 dev {interface}`"
-        ));
+        )),
+        (_, None, _) => {
+            let names: Vec<&str> = all.keys().map(String::as_str).collect();
+            Err(format!("there is no {interface}; there are {}", names.join(", ")))
+        }
     }
-    Err(format!("there is no {interface}; there are {}", names.join(", ")))
+}
+
+/// What an interface lacks, if anything: it is not there, or has no address, or not the one that is wished for.
+pub(super) fn lack(interface: &str, wish: Option<(Ipv4Addr, u8)>) -> Option<String> {
+    match (address_of(interface, wish), wish) {
+        (Err(lack), _) => Some(lack),
+        (Ok(_), Some((address, prefix))) if !has(interface, address) => Some(format!(
+            "{interface} does not have {address}: give it with `ip address add {address}/{prefix} dev {interface}`"
+        )),
+        _ => None,
+    }
+}
+
+/// Whether an interface has an address.
+pub(crate) fn has(interface: &str, address: Ipv4Addr) -> bool {
+    let all = interfaces().unwrap_or_default();
+    all.get(interface).is_some_and(|own| own.iter().any(|(other, _)| *other == address))
+}
+
+/// The machine's interfaces by their names, each with its addresses and the lengths of their prefixes.
+fn interfaces() -> Result<BTreeMap<String, Vec<(Ipv4Addr, u8)>>, String> {
+    let entries =
+        nix::ifaddrs::getifaddrs().map_err(|error| format!("reading the machine's interfaces: {error}"))?;
+    let mut all: BTreeMap<String, Vec<(Ipv4Addr, u8)>> = BTreeMap::new();
+    for entry in entries {
+        let ip = |address: Option<nix::sys::socket::SockaddrStorage>| Some(address?.as_sockaddr_in()?.ip());
+        let (address, mask) = (ip(entry.address), ip(entry.netmask));
+        let own = all.entry(entry.interface_name).or_default();
+        // A mask of 32 bits has no more than 32 leading ones.
+        own.extend(address.zip(mask).map(|(address, mask)| (address, mask.to_bits().leading_ones() as u8)));
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_interface_lacks_is_said() {
+        let local = Ipv4Addr::LOCALHOST;
+        assert_eq!(lack("lo", None), None);
+        assert_eq!(lack("lo", Some((local, 8))), None);
+        let missing = lack("nosuchif", Some((local, 8))).expect("it is not there");
+        assert!(
+            missing.starts_with("there is no nosuchif; there are ") && missing.contains("lo"),
+            "{missing}"
+        );
+        let other = lack("lo", Some((Ipv4Addr::new(192, 0, 2, 1), 24))).expect("it does not have that");
+        assert!(other.contains("`ip address add 192.0.2.1/24 dev lo`"), "{other}");
+    }
 }

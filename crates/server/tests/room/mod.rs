@@ -9,6 +9,7 @@ use std::fs::File;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc;
 
 use nix::sched::{CloneFlags, setns};
 
@@ -99,6 +100,18 @@ impl Room {
         wait("the head", || TcpStream::connect((HEAD, 53)).is_ok());
     }
 
+    /// The same; what the head says when it ends.
+    pub(crate) fn serve_until_it_ends(&self, furniture: &Furniture) -> mpsc::Receiver<String> {
+        let (tell, ended) = mpsc::channel();
+        let options = self.options(furniture);
+        std::thread::spawn(move || {
+            let sentence = serve(options).map_or_else(|error| format!("{error:#}"), |()| String::new());
+            let _ = tell.send(sentence);
+        });
+        wait("the head", || TcpStream::connect((HEAD, 53)).is_ok());
+        ended
+    }
+
     /// What a head says that does not start.
     pub(crate) fn refusal(&self, furniture: &Furniture) -> String {
         format!("{:#}", serve(self.options(furniture)).expect_err("it does not start"))
@@ -161,7 +174,7 @@ impl Room {
     }
 
     /// Writes what the head reads, and says where it is.
-    fn options(&self, furniture: &Furniture) -> server::Options {
+    pub(crate) fn options(&self, furniture: &Furniture) -> server::Options {
         let mut text = format!(
             "domain = \"cluster.test\"\n[network]\naddress = \"10.78.0.1/24\"\n{}\n[boot]\nfiles = \"files\"\n{}\n",
             furniture.network, furniture.boot
