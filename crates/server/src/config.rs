@@ -24,7 +24,7 @@ use netboot::dhcp;
 pub(crate) use self::boot::Boot;
 pub(crate) use self::change::Change;
 pub(crate) use self::group::{Common, GroupSettings};
-pub(crate) use self::network::{Network, Placed, Resolved};
+pub(crate) use self::network::{Network, Placed, Resolved, has};
 pub(crate) use self::node::NodeSettings;
 pub(crate) use self::operator::OperatorDoor;
 pub(crate) use self::store::Place;

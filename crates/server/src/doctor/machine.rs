@@ -7,13 +7,17 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nix::sys::statvfs::statvfs;
 
 use super::{Finding, bad, doubtful, good};
-use crate::config::Resolved;
+use crate::config::{Resolved, has};
 use crate::neighbours;
 
 /// Under this much free space the state soon has no room, in bytes.
 const STATE_BYTES: u64 = 256 * 1024 * 1024;
 /// No clock that is right shows less: the project's own year, in seconds since 1970.
 const CLOCK_MIN_SECS: u64 = 1_767_225_600;
+/// Bits of an interface's `flags` (netdevice(7)).
+const IFF_UP: u32 = 1;
+const IFF_BROADCAST: u32 = 1 << 1;
+const IFF_LOOPBACK: u32 = 1 << 3;
 /// What programs that keep the clock leave behind while it is right, or while they run.
 const CLOCK_KEEPERS: [(&str, &str); 4] = [
     ("/run/systemd/timesync/synchronized", "systemd-timesyncd"),
@@ -22,16 +26,15 @@ const CLOCK_KEEPERS: [(&str, &str); 4] = [
     ("/run/ntpsec/ntpd.pid", "ntpd"),
 ];
 
-/// Whether the interface is up, has a cable, and carries broadcasts.
+/// Whether the interface is up, has a cable and its address, and carries broadcasts. (`lo` does not; tests serve there.)
 pub(super) fn interface(network: &Resolved) -> Vec<Finding> {
     const CHECK: &str = "interface";
     let Resolved { interface, address, prefix, .. } = network;
     let read =
         |file: &str| fs::read_to_string(format!("/sys/class/net/{interface}/{file}")).unwrap_or_default();
-    // The lowest bit of `flags` is IFF_UP (netdevice(7)).
     let flags = u32::from_str_radix(read("flags").trim().trim_start_matches("0x"), 16).unwrap_or(0);
     let mut findings = Vec::new();
-    if flags & 1 == 0 {
+    if flags & IFF_UP == 0 {
         findings.push(bad(
             CHECK,
             format!("{interface} is down"),
@@ -42,6 +45,18 @@ pub(super) fn interface(network: &Resolved) -> Vec<Finding> {
             CHECK,
             format!("{interface} has no carrier"),
             "plug in its cable, and power the switch",
+        ));
+    } else if flags & IFF_BROADCAST == 0 && flags & IFF_LOOPBACK == 0 {
+        findings.push(bad(
+            CHECK,
+            format!("{interface} carries no broadcasts"),
+            "boot loaders ask by broadcast: serve an Ethernet interface",
+        ));
+    } else if !has(interface, *address) {
+        findings.push(bad(
+            CHECK,
+            format!("{interface} does not have {address}"),
+            &format!("run `ip address add {address}/{prefix} dev {interface}`, or correct `address`"),
         ));
     } else {
         findings.push(good(CHECK, format!("{interface} is up with {address}/{prefix}")));
@@ -132,6 +147,8 @@ mod tests {
     #[test]
     fn an_interface_that_is_up_and_one_that_is_not_there() {
         assert_eq!(interface(&network("lo"))[0].verdict, Verdict::Good);
+        let other = Resolved { address: Ipv4Addr::new(192, 0, 2, 1), ..network("lo") };
+        assert!(interface(&other)[0].seen.contains("lo does not have 192.0.2.1"));
         let findings = interface(&network("nosuchif"));
         assert_eq!((findings[0].verdict, findings.len()), (Verdict::Bad, 1));
         assert!(findings[0].remedy.contains("ip link set nosuchif up"));
