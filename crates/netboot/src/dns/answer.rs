@@ -7,6 +7,8 @@ use super::zone::{Found, Names};
 const TTL_SECS: u32 = 5;
 /// The port of a Docker swarm's managers.
 const SWARM_PORT: u16 = 2_377;
+/// Length of a record with an address: a pointer to its name, type, class, TTL, length, and the address. In bytes.
+const ADDRESS_RECORD_BYTES: usize = 16;
 /// Sections of a reply, as [`Draft::record`] counts them.
 const ANSWER: usize = 0;
 const AUTHORITY: usize = 1;
@@ -54,9 +56,13 @@ fn write(found: Found, question: &Question, transport: Transport, names: &Names,
     draft.authoritative();
     match found {
         Found::Addresses(addresses) => {
-            // Clients take the first address: begin with another each time.
+            // Clients take the first address: begin with another each time. As many as fit, without the mark that some are
+            // left out: any of them will do, and a resolver without TCP would have none.
             let (before, after) = addresses.split_at(usize::from(question.id()) % addresses.len());
             for address in after.iter().chain(before) {
+                if !draft.has_room(ADDRESS_RECORD_BYTES) {
+                    break;
+                }
                 draft.record(ANSWER, 0, kind::A, TTL_SECS, |data| data.extend(address.octets()));
             }
         }

@@ -232,6 +232,11 @@ impl<'a> Draft<'a> {
         self.counts[section] = self.counts[section].saturating_add(1);
     }
 
+    /// Whether there is room for so many more bytes.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.bytes.len() + bytes <= self.limit
+    }
+
     /// Adds all records of another server's reply, and gives back where they begin.
     pub(super) fn records(&mut self, records: &[u8], counts: [u16; 3]) -> usize {
         self.bytes.extend_from_slice(records);

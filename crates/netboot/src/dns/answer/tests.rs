@@ -198,10 +198,33 @@ fn edns_is_answered_in_kind_and_a_newer_version_refused() {
     assert_eq!(u16::from(reply_to(&message, &zone()).metadata.response_code), 16);
 }
 
+/// From thirty nodes on the reply was empty but for the mark, and who does not ask by TCP had no address.
 #[test]
-fn a_reply_that_is_too_long_is_marked_and_tcp_has_it_all() {
+fn of_a_large_swarm_as_many_addresses_as_fit_come_by_turns_and_all_of_them_by_tcp() {
     let large = Zone { swarm: (0..200).map(|n| Ipv4Addr::new(10, 78, 1, n)).collect(), ..zone() };
     let mut message = query("swarm.cluster.test.", RecordType::A);
+    let mut seen = std::collections::BTreeSet::new();
+    for id in 0..200 {
+        message.metadata.id = id;
+        let packet = reply_bytes(&bytes(&message), Transport::Udp, &large);
+        let reply = Message::from_vec(&packet).expect("readable");
+        assert!(packet.len() <= 512 && packet.len() + ADDRESS_RECORD_BYTES > 512, "{}", packet.len());
+        assert!(!reply.metadata.truncation);
+        seen.extend(addresses(&reply));
+    }
+    assert_eq!(seen.len(), 200);
+    message.set_edns(Edns::new());
+    let reply = reply_bytes(&bytes(&message), Transport::Tcp, &large);
+    assert_eq!(Message::from_vec(&reply).expect("readable").answers.len(), 200);
+}
+
+#[test]
+fn a_reply_that_is_too_long_is_marked_and_tcp_has_it_all() {
+    let managers: Vec<cluster::NodeName> =
+        (0..200).map(|n| format!("manager{n}").parse().expect("a name")).collect();
+    let nodes = managers.iter().cloned().zip((0..200).map(|n| Ipv4Addr::new(10, 78, 1, n))).collect();
+    let large = Zone { managers, nodes, ..zone() };
+    let mut message = query("_docker-swarm._tcp.cluster.test.", RecordType::SRV);
     let short = reply_to(&message, &large);
     assert!(short.metadata.truncation && short.answers.is_empty());
     let mut edns = Edns::new();
