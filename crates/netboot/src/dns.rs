@@ -13,7 +13,7 @@ mod reply;
 mod zone;
 
 pub use answer::{Answer, answer};
-pub use forward::{Asked, Forwarder, Next};
+pub use forward::{Asked, Forwarder, Next, without_edns};
 pub use packet::{Question, Transport};
 pub use reply::{Mismatch, Reply};
 pub use zone::{Names, Zone, is_domain};

@@ -27,7 +27,8 @@ fuzz_target!(|packets: (Vec<u8>, Vec<u8>)| {
         Answer::Forward(question) => question,
     };
     let mut forwarder = Forwarder::default();
-    let Next::Ask(asked) = forwarder.ask(&question, Transport::Udp, (), 0, &mut reply) else {
+    let client = Ipv4Addr::new(10, 78, 0, 7);
+    let Next::Ask(asked) = forwarder.ask(&question, Transport::Udp, (client, ()), 0, &mut reply) else {
         panic!("nothing is known yet")
     };
     // The question as it was asked, then what was made up.
@@ -41,6 +42,6 @@ fuzz_target!(|packets: (Vec<u8>, Vec<u8>)| {
     for (bytes, ()) in forwarder.answered(asked, known, 0) {
         assert!(bytes.len() <= 1_232);
     }
-    let _ = forwarder.ask(&question, Transport::Udp, (), 999, &mut reply);
+    let _ = forwarder.ask(&question, Transport::Udp, (client, ()), 999, &mut reply);
     assert!(reply.len() <= 1_232);
 });

@@ -12,7 +12,7 @@ const UDP_LIMIT: u16 = 512;
 /// The longest UDP packet that is offered and sent, in bytes: fits every path without fragments (RFC 9715).
 pub(super) const UDP_EDNS_LIMIT: u16 = 1_232;
 /// Length of an OPT record without options, in bytes.
-const OPT_BYTES: usize = 11;
+pub(super) const OPT_BYTES: usize = 11;
 
 // Bits of a header's third and fourth byte.
 pub(super) const IS_REPLY: u8 = 0x80;

@@ -36,6 +36,9 @@ pub enum Mismatch {
     /// It is the reply, but without all its records: TCP has them.
     #[error("the reply is longer than a packet")]
     Truncated,
+    /// The resolver does not know EDNS: it is to be asked without (RFC 6891 section 7).
+    #[error("the resolver does not know EDNS")]
+    NoEdns,
 }
 
 impl From<Malformed> for Mismatch {
@@ -50,6 +53,9 @@ impl Reply {
     /// # Errors
     /// [`Mismatch`]: what to do instead.
     pub fn parse(packet: &[u8], asked: &[u8]) -> Result<Self, Mismatch> {
+        if refuses_edns(packet, asked) {
+            return Err(Mismatch::NoEdns);
+        }
         let end = question_end(packet, asked).ok_or(Mismatch::Foreign)?;
         if packet[2] & TRUNCATED != 0 {
             return Err(Mismatch::Truncated);
@@ -112,6 +118,18 @@ impl Reply {
         }
         draft.finish();
     }
+}
+
+/// Whether a packet says no to a question because of its EDNS. Some such resolvers repeat no question.
+fn refuses_edns(packet: &[u8], asked: &[u8]) -> bool {
+    let says_no = |header: &[u8; HEADER_BYTES]| {
+        let response_code = header[3] & 0x0f;
+        header[..2] == asked[..2]
+            && header[2] & IS_REPLY != 0
+            && matches!(response_code, code::FORMAT_ERROR | code::NOT_IMPLEMENTED)
+            && (count(packet, 0) == 0 || question_end(packet, asked).is_some())
+    };
+    count(asked, 3) > 0 && packet.first_chunk().is_some_and(says_no)
 }
 
 /// Where the question of a reply ends, if it is the one that was asked under the same number.

@@ -102,7 +102,7 @@ async fn accept(listener: TcpListener, networks: Networks, queries: mpsc::Sender
         clients.push(client);
         let queries = queries.clone();
         connections.spawn(async move {
-            if let Err(error) = connection::converse(stream, queries).await {
+            if let Err(error) = connection::converse(stream, client, queries).await {
                 tracing::debug!("DNS connection of {client}: {error}");
             }
             client

@@ -24,15 +24,17 @@ fn bytes(message: &Message) -> Vec<u8> {
     message.to_vec().expect("encodes")
 }
 
+/// Each has its own address, by the first letter of its name.
 fn ask(
     clients: &mut Clients,
     query: &Message,
     who: &'static str,
     now_ms: u64,
 ) -> (Next<&'static str>, Message) {
+    let client = (Ipv4Addr::new(10, 78, 0, who.as_bytes()[0]), who);
     let (query, mut buffer) = (bytes(query), Vec::new());
     let question = Question::parse(&query).expect("a question");
-    let next = clients.ask(&question, Transport::Udp, who, now_ms, &mut buffer);
+    let next = clients.ask(&question, Transport::Udp, client, now_ms, &mut buffer);
     (next, Message::from_vec(&buffer).unwrap_or_else(|_| Message::query()))
 }
 
@@ -219,11 +221,50 @@ fn there_are_limits_to_what_waits() {
         assert_eq!(ask(&mut clients, &first, "b", 0).0, Next::Wait);
     }
     for number in 1..QUESTIONS_LIMIT {
-        asked(&mut clients, &client_query(&format!("a{number}.test."), 1), "a", 0);
+        let who = ["a", "b", "c", "d"][number / QUESTIONS_PER_CLIENT_LIMIT];
+        asked(&mut clients, &client_query(&format!("a{number}.test."), 1), who, 0);
     }
-    assert_eq!(ask(&mut clients, &client_query("more.test.", 1), "a", 0).0, Next::Wait);
+    // Silence would be asked again, and more often.
+    let (next, reply) = ask(&mut clients, &client_query("more.test.", 1), "e", 0);
+    assert_eq!((next, reply.metadata.response_code), (Next::Reply("e"), ResponseCode::ServFail));
     assert_eq!(clients.answered(sent, Reply::failure(), 0).len(), ASKERS_LIMIT);
     assert!(matches!(ask(&mut clients, &client_query("more.test.", 1), "a", 0).0, Next::Ask(_)));
+}
+
+#[test]
+fn one_client_leaves_room_for_others() {
+    let mut clients = Clients::default();
+    for number in 0..QUESTIONS_PER_CLIENT_LIMIT {
+        asked(&mut clients, &client_query(&format!("a{number}.test."), 1), "a", 0);
+    }
+    assert_eq!(ask(&mut clients, &client_query("more.test.", 1), "a", 0).0, Next::Reply("a"));
+    assert_eq!(ask(&mut clients, &client_query("a1.test.", 1), "a", 0).0, Next::Wait, "it is asked anyway");
+    assert!(matches!(ask(&mut clients, &client_query("more.test.", 1), "b", 0).0, Next::Ask(_)));
+}
+
+#[test]
+fn a_resolver_that_does_not_know_edns_is_noticed() {
+    let mut clients = Clients::default();
+    let sent = asked(&mut clients, &client_query("a.test.", 1), "a", 0);
+    // Some repeat the question, and some send the header alone (RFC 6891 section 7).
+    let bare = |code: u8| {
+        let mut header = sent.packet[..12].to_vec();
+        (header[2], header[3]) = (0x80, code);
+        header[4..].fill(0);
+        header
+    };
+    let whole = says(&sent, ResponseCode::FormErr, &[], None);
+    for refusal in [&bare(1), &bare(4), &whole] {
+        assert_eq!(Reply::parse(refusal, &sent.packet), Err(super::super::Mismatch::NoEdns));
+    }
+    let mut foreign = bare(1);
+    foreign[0] ^= 1;
+    assert_eq!(Reply::parse(&foreign, &sent.packet), Err(super::super::Mismatch::Foreign));
+    assert_eq!(Reply::parse(&bare(0), &sent.packet), Err(super::super::Mismatch::Foreign));
+    let plain = crate::dns::without_edns(&sent.packet);
+    let message = Message::from_vec(&plain).expect("readable");
+    assert!(message.edns.is_none() && message.queries[0].name() == &name("a.test."));
+    assert!(Reply::parse(&whole, &plain).expect("a failure").is_failure(), "what it says to that is final");
 }
 
 proptest! {

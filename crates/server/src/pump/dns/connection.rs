@@ -2,6 +2,7 @@
 //! follow each other without waiting; each reply leaves as soon as it is known, in any order.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,16 +20,21 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const OUTSTANDING_LIMIT: usize = 32;
 
 /// Serves one connection until the client ends it or is idle for too long.
-pub(super) async fn converse(stream: TcpStream, queries: mpsc::Sender<Query>) -> io::Result<()> {
+pub(super) async fn converse(
+    stream: TcpStream,
+    client: Ipv4Addr,
+    queries: mpsc::Sender<Query>,
+) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let (reading, writing) = stream.into_split();
     let (replies, waiting) = mpsc::channel(OUTSTANDING_LIMIT);
-    tokio::try_join!(read(reading, queries, replies), write(writing, waiting))?;
+    tokio::try_join!(read(reading, client, queries, replies), write(writing, waiting))?;
     Ok(())
 }
 
 async fn read(
     mut stream: OwnedReadHalf,
+    client: Ipv4Addr,
     queries: mpsc::Sender<Query>,
     replies: mpsc::Sender<(Vec<u8>, OwnedSemaphorePermit)>,
 ) -> io::Result<()> {
@@ -43,7 +49,7 @@ async fn read(
             Ok(Err(error)) => return Err(error),
         };
         let asker = Asker::Connection { replies: replies.clone(), place };
-        if queries.send(Query { packet, asker }).await.is_err() {
+        if queries.send(Query { packet, client, asker }).await.is_err() {
             return Ok(());
         }
     }

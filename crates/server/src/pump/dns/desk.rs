@@ -10,7 +10,8 @@ use tokio::net::UdpSocket;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::task::JoinSet;
 
-use super::{ERROR_PAUSE, resolver};
+use super::ERROR_PAUSE;
+use super::resolver::Resolvers;
 use crate::head::Head;
 use crate::pump::Networks;
 use crate::pump::batch::{Received, Replies};
@@ -21,6 +22,8 @@ pub(super) struct Query {
     /// The message without its length.
     pub(super) packet: Vec<u8>,
     /// Who asked.
+    pub(super) client: Ipv4Addr,
+    /// Where the reply goes.
     pub(super) asker: Asker,
 }
 
@@ -36,13 +39,12 @@ pub(super) enum Asker {
 /// See the module.
 pub(super) struct Desk {
     socket: UdpSocket,
-    /// The head's own address, which is no resolver's.
-    own: Ipv4Addr,
     networks: Networks,
     head: Head,
     zone: Arc<Zone>,
     names: Names,
     forwarder: Forwarder<Asker>,
+    resolvers: Arc<Resolvers>,
     /// The questions that other resolvers are asked; as many as the forwarder lets out.
     asking: JoinSet<(Asked, Reply)>,
     started: Instant,
@@ -63,12 +65,12 @@ impl Desk {
         let forwarder = Forwarder::default();
         Self {
             socket,
-            own,
             networks,
             head,
             zone,
             names,
             forwarder,
+            resolvers: Arc::new(Resolvers::beside(own)),
             asking: JoinSet::new(),
             started: Instant::now(),
         }
@@ -132,10 +134,10 @@ impl Desk {
                 }
                 Answer::Forward(question) => question,
             };
-            let asker = Asker::Packet(client);
+            let asker = (*client.ip(), Asker::Packet(client));
             match self.forwarder.ask(&question, Transport::Udp, asker, now_ms, replies.buffer()) {
                 Next::Reply(_) => replies.push(client),
-                Next::Ask(asked) => drop(self.asking.spawn(resolver::ask(asked, self.own))),
+                Next::Ask(asked) => drop(self.asking.spawn(self.resolvers.clone().ask(asked))),
                 Next::Wait => {}
             }
         }
@@ -144,14 +146,14 @@ impl Desk {
     }
 
     fn query(&mut self, query: Query) {
-        let Query { packet, asker } = query;
+        let Query { packet, client, asker } = query;
         let mut reply = Vec::new();
         let question = match answer(&packet, Transport::Tcp, &self.names, &mut reply) {
             Answer::Ignore => return,
             Answer::Reply => return self.send(reply, asker),
             Answer::Forward(question) => question,
         };
-        match self.forwarder.ask(&question, Transport::Tcp, asker, self.now_ms(), &mut reply) {
+        match self.forwarder.ask(&question, Transport::Tcp, (client, asker), self.now_ms(), &mut reply) {
             Next::Reply(asker) => self.send(reply, asker),
             Next::Ask(asked) => self.put(asked),
             Next::Wait => {}
@@ -165,7 +167,7 @@ impl Desk {
     }
 
     fn put(&mut self, asked: Asked) {
-        self.asking.spawn(resolver::ask(asked, self.own));
+        self.asking.spawn(self.resolvers.clone().ask(asked));
     }
 
     /// Sends one reply. A socket that is full loses it; a connection has room for what it asked, or is gone.
