@@ -68,6 +68,9 @@ pub struct RivalView {
     pub server: Ipv4Addr,
     /// Its hardware address, once it was asked for.
     pub mac: Option<Mac>,
+    /// Whether it gives no addresses, and adds boot information to what another says (proxyDHCP).
+    #[serde(default)]
+    pub adds_only: bool,
     /// When it was last noticed, milliseconds since 1970.
     pub seen_ms: u64,
 }

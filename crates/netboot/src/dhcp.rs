@@ -18,5 +18,5 @@ pub use answer::{Answer, Change, Packet, Server, Standing, Why};
 pub use leases::{Granted, LEASES_LIMIT, Lease, Leases};
 pub use packet::{Kind, Malformed, Request};
 pub use profile::Profile;
-pub use rival::{Offer, discover};
+pub use rival::{Offer, discover, discover_pxe};
 pub use settings::{BootFiles, Mode, Route, Settings, Subnet};

@@ -4,6 +4,7 @@
 
 mod machine;
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use serde::Serialize;
@@ -106,18 +107,29 @@ async fn others(settings: &Settings, network: &Resolved) -> Finding {
             return doubtful(CHECK, format!("could not be looked for: {error:#}"), "run this as root");
         }
     };
-    let names = found.iter().map(|(server, mac)| match mac {
-        Some(mac) => format!("{server} ({mac})"),
-        None => server.to_string(),
-    });
-    let names = names.collect::<Vec<_>>().join(", ");
+    let names = |adds_only: bool| {
+        let named = found.iter().filter(|(_, found)| found.adds_only == adds_only);
+        let name = |(server, found): (&Ipv4Addr, &rivals::Found)| match found.mac {
+            Some(mac) => format!("{server} ({mac})"),
+            None => server.to_string(),
+        };
+        named.map(name).collect::<Vec<_>>().join(", ")
+    };
+    let (giving, adding) = (names(false), names(true));
+    if !adding.is_empty() {
+        return bad(
+            CHECK,
+            format!("{adding} adds boot information to what DHCP says on {}", network.interface),
+            "stop it: boards may boot what it names",
+        );
+    }
     let is_proxy = settings.network.mode == netboot::dhcp::Mode::Proxy;
-    match (is_proxy, names.is_empty()) {
+    match (is_proxy, giving.is_empty()) {
         (false, true) => good(CHECK, format!("none answers on {}", network.interface)),
-        (true, false) => good(CHECK, format!("{names} gives the addresses")),
+        (true, false) => good(CHECK, format!("{giving} gives the addresses")),
         (false, false) => bad(
             CHECK,
-            format!("{names} answers on {} too: nodes take whichever answer comes first", network.interface),
+            format!("{giving} answers on {} too: nodes take whichever answer comes first", network.interface),
             "stop it, or give the cluster a network of its own, or set `dhcp = \"proxy\"` in [network]",
         ),
         (true, true) => bad(

@@ -45,6 +45,7 @@ pub(crate) use self::user_data::UserData;
 use crate::artefacts::{ImageFile, Images};
 use crate::config::{Resolved, Settings};
 use crate::files::{Files, Missing};
+use crate::pump::rivals::Found;
 use crate::store::Store;
 use crate::store::archive::Archive;
 
@@ -143,8 +144,8 @@ impl Head {
     }
 
     /// Notes another DHCP server on the wire.
-    pub(crate) async fn meet_rival(&self, server: Ipv4Addr, mac: Option<Mac>) {
-        self.ask(move |state| state.meet_rival(server, mac)).await;
+    pub(crate) async fn meet_rival(&self, server: Ipv4Addr, found: Found) {
+        self.ask(move |state| state.meet_rival(server, found)).await;
     }
 
     /// The other DHCP servers that were noticed.

@@ -50,6 +50,7 @@ pub(super) mod option {
     pub(in super::super) const USER_CLASS: u8 = 77;
     pub(in super::super) const RELAY_INFORMATION: u8 = 82;
     pub(in super::super) const ARCHITECTURE: u8 = 93;
+    pub(in super::super) const INTERFACE: u8 = 94;
     pub(in super::super) const MACHINE_IDENTIFIER: u8 = 97;
     pub(in super::super) const DOMAIN_SEARCH: u8 = 119;
     pub(in super::super) const CLASSLESS_ROUTES: u8 = 121;

@@ -12,6 +12,22 @@ use super::packet::{
 /// A DISCOVER of a machine that wants no address for long: it never sends a REQUEST, so that a server holds what it
 /// offers for a moment only. Answers come by broadcast. `transaction` is a random number.
 pub fn discover(mac: Mac, transaction: u32) -> Vec<u8> {
+    // A name that a person finds in the other server's log.
+    question(mac, transaction, b"fledermaus doctor", &[])
+}
+
+/// The same as a PC's boot ROM asks (PXE specification 2.1, section 2.2.1): a server that adds to another's DHCP answers
+/// nobody else.
+pub fn discover_pxe(mac: Mac, transaction: u32) -> Vec<u8> {
+    // An architecture, an interface (94) and a number of the machine: some look for each of them.
+    let mut options = vec![option::ARCHITECTURE, 2, 0, 0, option::INTERFACE, 3, 1, 2, 1];
+    options.extend([option::MACHINE_IDENTIFIER, 17, 0]);
+    options.extend([0; 10]);
+    options.extend(mac.0);
+    question(mac, transaction, b"PXEClient:Arch:00000:UNDI:002001", &options)
+}
+
+fn question(mac: Mac, transaction: u32, class: &[u8], options: &[u8]) -> Vec<u8> {
     let mut bytes = vec![0; HEADER_BYTES];
     bytes[..3].copy_from_slice(&[BOOTREQUEST, ETHERNET, 6]);
     bytes[4..8].copy_from_slice(&transaction.to_be_bytes());
@@ -19,17 +35,19 @@ pub fn discover(mac: Mac, transaction: u32) -> Vec<u8> {
     bytes[28..34].copy_from_slice(&mac.0);
     bytes[236..].copy_from_slice(&MAGIC_COOKIE);
     bytes.extend([option::MESSAGE_TYPE, 1, 1]);
-    // A name that a person finds in the other server's log.
-    let class = b"fledermaus doctor";
     bytes.extend([option::VENDOR_CLASS, class.len() as u8]);
     bytes.extend(class);
-    bytes.extend([
-        option::PARAMETER_REQUEST_LIST,
-        3,
+    let wanted = [
         option::SUBNET_MASK,
         option::ROUTER,
         option::DNS_SERVER,
-    ]);
+        option::VENDOR_OPTIONS,
+        option::VENDOR_CLASS,
+        option::BOOT_FILE,
+    ];
+    bytes.extend([option::PARAMETER_REQUEST_LIST, wanted.len() as u8]);
+    bytes.extend(wanted);
+    bytes.extend(options);
     bytes.push(option::END);
     bytes
 }

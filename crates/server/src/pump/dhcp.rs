@@ -91,12 +91,12 @@ pub(crate) async fn run(server: Server, head: Head) -> anyhow::Result<()> {
         prober: prober.ok(),
         later: Arc::new(Semaphore::new(LATER_LIMIT)),
     });
-    let watch = pxe.is_none();
+    let mode = if pxe.is_some() { Mode::Proxy } else { Mode::Authoritative };
     tokio::select! {
         ended = receive(&desk, requests) => ended,
         ended = receive_pxe(pxe, &head) => ended,
         never = hear_probes(&desk) => never,
-        () = rivals::watch(&interface, address, &head, desk.prober.as_ref()), if watch => Ok(()),
+        () = rivals::watch(&interface, address, mode, &head, desk.prober.as_ref()) => Ok(()),
     }
 }
 

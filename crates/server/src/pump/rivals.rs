@@ -1,4 +1,5 @@
-//! Looks for another DHCP server on the wire: asks for an address as a client would, and sees who offers one.
+//! Looks for another DHCP server on the wire: asks for an address as a client would, and sees who offers one; and asks as a
+//! boot ROM would, as those that add boot information to another's DHCP answer nobody else.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -6,13 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use cluster::Mac;
-use netboot::dhcp::{Offer, discover};
+use netboot::dhcp::{Mode, Offer, discover, discover_pxe};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::{Instant, timeout_at};
 
 use super::PACKET_BYTES;
-use super::prober::{Found, Prober};
+use super::prober::{self, Prober};
 use crate::head::Head;
 
 /// The ports of DHCP clients and servers.
@@ -27,13 +28,25 @@ const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// The most servers that are counted.
 const SERVERS_LIMIT: usize = 16;
 
-/// Looks now and then for as long as the head runs, and tells it.
-pub(crate) async fn watch(interface: &str, own: Ipv4Addr, head: &Head, prober: Option<&Prober>) {
+/// A server that answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Its hardware address, if that could be found out.
+    pub(crate) mac: Option<Mac>,
+    /// Whether it gave no address: it adds boot information to another's.
+    pub(crate) adds_only: bool,
+}
+
+/// Looks now and then for as long as the head runs, and tells it. Beside another server those that give addresses are as
+/// they should be.
+pub(crate) async fn watch(interface: &str, own: Ipv4Addr, mode: Mode, head: &Head, prober: Option<&Prober>) {
     loop {
         match look(interface, own, prober).await {
             Ok(found) => {
-                for (server, mac) in found {
-                    head.meet_rival(server, mac).await;
+                for (server, found) in found {
+                    if mode == Mode::Authoritative || found.adds_only {
+                        head.meet_rival(server, found).await;
+                    }
                 }
             }
             Err(error) => tracing::debug!("looking for other DHCP servers: {error:#}"),
@@ -42,8 +55,7 @@ pub(crate) async fn watch(interface: &str, own: Ipv4Addr, head: &Head, prober: O
     }
 }
 
-/// The servers that offer an address within four seconds, without the head itself; each with its hardware address, if
-/// that could be found out.
+/// The servers that answer within four seconds, without the head itself.
 ///
 /// # Errors
 /// The port is in use (by a DHCP client on this interface), or a right is missing.
@@ -51,7 +63,7 @@ pub(crate) async fn look(
     interface: &str,
     own: Ipv4Addr,
     prober: Option<&Prober>,
-) -> anyhow::Result<BTreeMap<Ipv4Addr, Option<Mac>>> {
+) -> anyhow::Result<BTreeMap<Ipv4Addr, Found>> {
     let socket = open(interface)?;
     let mut random = [0; 8];
     getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
@@ -59,35 +71,39 @@ pub(crate) async fn look(
     // Locally administered: no card has it.
     let client = Mac([0x02, a, b, c, d, rest[0]]);
     let transaction = u32::from_be_bytes(rest);
-    let question = discover(client, transaction);
-    let mut servers = BTreeMap::new();
+    let questions = [discover(client, transaction), discover_pxe(client, transaction)];
+    let mut servers: BTreeMap<Ipv4Addr, Found> = BTreeMap::new();
     for _ in 0..TRIES {
-        socket.send_to(&question, (Ipv4Addr::BROADCAST, SERVER_PORT)).await.context("asking")?;
-        hear(&socket, client, transaction, |server| {
-            if server != own && servers.len() < SERVERS_LIMIT {
-                servers.insert(server, None);
+        for question in &questions {
+            socket.send_to(question, (Ipv4Addr::BROADCAST, SERVER_PORT)).await.context("asking")?;
+        }
+        hear(&socket, client, transaction, |Offer { server, address, .. }| {
+            if server == own || (servers.len() >= SERVERS_LIMIT && !servers.contains_key(&server)) {
+                return;
             }
+            let found = servers.entry(server).or_insert(Found { mac: None, adds_only: true });
+            found.adds_only &= address.is_none();
         })
         .await;
     }
     if let Some(prober) = prober {
-        for (server, mac) in &mut servers {
-            if let Found::Somebody(found) = prober.ask(*server).await {
-                *mac = Some(found);
+        for (server, found) in &mut servers {
+            if let prober::Found::Somebody(mac) = prober.ask(*server).await {
+                found.mac = Some(mac);
             }
         }
     }
     Ok(servers)
 }
 
-async fn hear(socket: &UdpSocket, client: Mac, transaction: u32, mut tell: impl FnMut(Ipv4Addr)) {
+async fn hear(socket: &UdpSocket, client: Mac, transaction: u32, mut tell: impl FnMut(Offer)) {
     let until = Instant::now() + PATIENCE / TRIES;
     let mut buffer = [0; PACKET_BYTES];
     while let Ok(Ok(length)) = timeout_at(until, socket.recv(&mut buffer)).await {
         let offer = Offer::parse(&buffer[..length]);
         if let Some(offer) = offer.filter(|offer| (offer.client, offer.transaction) == (client, transaction))
         {
-            tell(offer.server);
+            tell(offer);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Beside another DHCP server, which gives the addresses and knows nothing of booting: dnsmasq on the client's side.
 
 use crate::machine::{Kind, Machine};
-use crate::room::{Furniture, HEAD, Room, Started, is_outside, noise};
+use crate::room::{Furniture, HEAD, Room, Started, is_outside, noise, wait};
 use crate::uefi;
 
 /// A Raspberry Pi's address: the head adds to what others say for its own machines alone.
@@ -45,4 +45,26 @@ fn ipxe_runs_what_the_head_names_beside_another_server() {
     let said = machine.wait_says("it is here");
     assert!(said.contains("address 10.78.0.5"), "{said}");
     assert!(machine.remembers(&program), "the program is not what the head has");
+}
+
+/// A server that adds to others' DHCP answers boot ROMs alone: the head asked as a system does, and never noticed it.
+#[test]
+fn another_server_that_adds_to_dhcp_is_noticed() {
+    if is_outside("proxy::another_server_that_adds_to_dhcp_is_noticed") {
+        return;
+    }
+    let room = Room::empty();
+    room.at_client("ip", "address add 10.78.0.9/24 dev node0");
+    let mut dnsmasq = room.client("dnsmasq");
+    dnsmasq.args(["--no-daemon", "--conf-file=/dev/null", "--pid-file=", "--port=0", "--interface=node0"]);
+    dnsmasq.args(["--bind-interfaces", "--dhcp-range=10.78.0.0,proxy", "--dhcp-leasefile=leases"]);
+    let _other = Started::new(dnsmasq.arg("--pxe-service=x86PC,other,other,10.78.0.9"));
+    // It has its port before the head looks for the first time; the next look is ten minutes later.
+    wait("dnsmasq", || room.at_client("ss", "-Hlun sport = :67").contains(":67"));
+    room.serve(&Furniture { network: "dhcp = \"proxy\"", ..Furniture::default() });
+    let client = server::client::Client::new(&room.folder().join("state/head.sock"));
+    wait("the other server", || {
+        let rivals = client.get_text("/v1/rivals").unwrap_or_default();
+        rivals.contains("10.78.0.9") && rivals.contains("\"adds_only\":true")
+    });
 }

@@ -12,6 +12,7 @@ use super::State;
 use crate::config::Enrolment;
 use crate::head::inventory::WAITING_LIMIT;
 use crate::head::news::Topic;
+use crate::pump::rivals::Found;
 use crate::store::Write;
 
 /// The most nodes that enrol by themselves; more are strangers, so that nobody fills the store.
@@ -42,7 +43,9 @@ impl State {
         match answer.reply {
             Ok(_) if request.kind == Kind::Discover => self.discovered(request.mac, request.profile),
             // Beside a router this is as it should be.
-            Err(Why::OtherServer(server)) if !self.is_beside_another() => self.meet_rival(server, None),
+            Err(Why::OtherServer(server)) if !self.is_beside_another() => {
+                self.meet_rival(server, Found { mac: None, adds_only: false })
+            }
             Err(why) if request.kind == Kind::Decline => self.declined(request.mac, why),
             _ => {}
         }
@@ -108,20 +111,18 @@ impl State {
     }
 
     /// Another DHCP server is on the wire.
-    pub(in crate::head) fn meet_rival(&mut self, server: Ipv4Addr, mac: Option<Mac>) {
+    pub(in crate::head) fn meet_rival(&mut self, server: Ipv4Addr, found: Found) {
+        let Found { mac, adds_only } = found;
         let now_ms = self.now_ms;
         if let Some(known) = self.rivals.get_mut(&server) {
             known.seen_ms = now_ms;
             known.mac = mac.or(known.mac);
+            known.adds_only &= adds_only;
         } else {
             if has_place(&mut self.rivals, RIVALS_LIMIT, now_ms, |rival| rival.seen_ms) {
-                let hardware = mac.map_or(String::new(), |mac| format!(" ({mac})"));
-                tracing::warn!(
-                    "another DHCP server is on the wire, {server}{hardware}: stop it, or give the cluster a network of \
-                     its own, or set `dhcp = \"proxy\"`"
-                );
+                warn_of(server, mac, adds_only);
             }
-            self.rivals.insert(server, RivalView { server, mac, seen_ms: now_ms });
+            self.rivals.insert(server, RivalView { server, mac, adds_only, seen_ms: now_ms });
             self.unheard.topic(Topic::Rivals);
         }
     }
@@ -228,6 +229,22 @@ impl State {
             return short;
         }
         format!("pi-{}", mac.to_string().replace(':', "")).parse().unwrap_or(short)
+    }
+}
+
+/// Tells of a server that was not there before.
+fn warn_of(server: Ipv4Addr, mac: Option<Mac>, adds_only: bool) {
+    let hardware = mac.map_or(String::new(), |mac| format!(" ({mac})"));
+    if adds_only {
+        tracing::warn!(
+            "another server adds boot information to what DHCP says on the wire, {server}{hardware}: stop it, or \
+             boards may boot from there"
+        );
+    } else {
+        tracing::warn!(
+            "another DHCP server is on the wire, {server}{hardware}: stop it, or give the cluster a network of \
+             its own, or set `dhcp = \"proxy\"`"
+        );
     }
 }
 

@@ -180,7 +180,7 @@ fn beside_a_router_only_what_boots_is_said_and_no_address() {
 
 #[test]
 fn our_question_for_other_servers_is_understood_and_their_answer_too() {
-    use crate::dhcp::{Offer, discover};
+    use crate::dhcp::{Offer, discover, discover_pxe};
     let me = mac(200);
     let asked = v4::Message::from_bytes(&discover(me, 77)).expect("a foreign codec reads it");
     assert_eq!((asked.opts().msg_type(), asked.xid()), (Some(MessageType::Discover), 77));
@@ -191,4 +191,15 @@ fn our_question_for_other_servers_is_understood_and_their_answer_too() {
     assert_eq!((offer.server, offer.client, offer.transaction), (SERVER, me, 77));
     assert!(offer.address.is_some());
     assert_eq!(Offer::parse(&discover(me, 77)), None);
+    // A server beside another answers PXE alone, and without an address.
+    head.server.settings.mode = Mode::Proxy;
+    assert_eq!(
+        head.server.answer(&Request::parse(&discover(me, 78)).expect("a request"), NODE, 0).reply,
+        Err(Why::NotOurs)
+    );
+    let asked = v4::Message::from_bytes(&discover_pxe(me, 78)).expect("a foreign codec reads it");
+    assert!(asked.opts().get(OptionCode::ClientMachineIdentifier).is_some());
+    let answer = head.server.answer(&Request::parse(&discover_pxe(me, 78)).expect("a request"), NODE, 0);
+    let offer = Offer::parse(&answer.reply.expect("an offer").bytes).expect("an offer");
+    assert_eq!((offer.server, offer.address, offer.transaction), (SERVER, None, 78));
 }

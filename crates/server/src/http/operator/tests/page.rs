@@ -7,6 +7,7 @@ use super::browser::Browser;
 use super::*;
 use crate::config::OperatorDoor;
 use crate::head::tests::{BOOTED, hostile_report, let_wait, seed, send_logs};
+use crate::pump::rivals::Found;
 
 /// What a node says of itself that no page may run.
 pub(super) const HOSTILE: &str =
@@ -16,7 +17,7 @@ pub(super) const HOSTILE: &str =
 async fn open_door() -> (Head, String, tempfile::TempDir) {
     let (head, folder) = head().await;
     seed(&head, HOSTILE).await;
-    head.meet_rival(Ipv4Addr::new(10, 78, 0, 66), None).await;
+    head.meet_rival(Ipv4Addr::new(10, 78, 0, 66), Found { mac: None, adds_only: false }).await;
     let listen: SocketAddr = "127.0.0.1:0".parse().expect("an address");
     let settings = OperatorDoor { listen: Some(listen), certificate: None };
     let door =
