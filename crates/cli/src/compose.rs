@@ -2,21 +2,20 @@
 //!
 //! Only these sections are looked at; everything else is Docker's to judge.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 use cluster::stack::{COMPOSE_LIMIT, Content, FileKind, StackFile, StackWish};
 use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::exit::BadInput;
+use crate::input;
 
 /// Reads a compose file, and what it names.
 ///
 /// # Errors
 /// A file cannot be read, or cannot be handed to the head.
 pub(crate) fn read(path: &Path) -> Result<StackWish, BadInput> {
-    let bytes = read_bytes(path, COMPOSE_LIMIT)?;
+    let bytes = input::bytes(path, COMPOSE_LIMIT)?;
     let bad = |reason: &str| BadInput(format!("{}: {reason}", path.display()));
     let compose = String::from_utf8(bytes).map_err(|_| bad("it is not text"))?;
     let documents = YamlLoader::load_from_str(&compose).map_err(|error| bad(&error.to_string()))?;
@@ -54,23 +53,10 @@ fn file(kind: FileKind, key: &str, item: &Yaml, folder: &Path) -> Result<Option<
     if file.contains('$') {
         return Err(BadInput(format!("{place}.file has a variable: write out the file's name")));
     }
-    let bytes = read_bytes(&folder.join(file), kind.bytes_limit())
+    let bytes = input::bytes(&folder.join(file), kind.bytes_limit())
         .map_err(|error| BadInput(format!("{place}.file: {}", error.0)))?;
     let name = item["name"].as_str().map(str::to_owned);
     Ok(Some(StackFile { kind, key: key.to_owned(), name, content: Content(bytes) }))
-}
-
-/// A file of at most so many bytes.
-fn read_bytes(path: &Path, limit: usize) -> Result<Vec<u8>, BadInput> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(limit as u64 + 1).read_to_end(&mut bytes));
-    match read {
-        Err(error) => Err(BadInput(format!("reading {}: {error}", path.display()))),
-        Ok(length) if length > limit => {
-            Err(BadInput(format!("{} is larger than {limit} bytes", path.display())))
-        }
-        Ok(_) => Ok(bytes),
-    }
 }
 
 #[cfg(test)]

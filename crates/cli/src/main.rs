@@ -35,6 +35,7 @@ mod manual;
 
 mod editor;
 mod exit;
+mod input;
 mod progress;
 mod rollout;
 mod steps;

@@ -1,21 +1,16 @@
 //! `fledermaus user-data …`: what a node runs when it comes up, and the templates that nodes share.
 
-use std::io::{Read, Write};
-use std::path::Path;
+use std::io::Write;
 
-use anyhow::Context;
 use cluster::view::{TemplateView, UserDataVersion};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use server::USER_DATA_LIMIT;
 use server::client::{Client, ClientError};
 
 use crate::arguments::{Subject, UserData};
-use crate::editor;
 use crate::exit::BadInput;
 use crate::surroundings::Surroundings;
-use crate::table;
-
-/// The longest template that is read, in bytes; the head has its own, smaller limit.
-const TEMPLATE_LIMIT: u64 = 1 << 20;
+use crate::{editor, input, table};
 
 /// Edits, sets or shows.
 ///
@@ -30,7 +25,7 @@ pub(crate) fn run(
     match command {
         UserData::List => list(head, json),
         UserData::Edit { node } => edit(head, node, &surroundings.editor),
-        UserData::Set { node, file } => put(head, node, &read(file)?),
+        UserData::Set { node, file } => put(head, node, &input::text(file, USER_DATA_LIMIT)?),
         UserData::Show { node } => print(&head.get_text(&path(node))?),
         UserData::History { node } => history(head, node, json),
         UserData::Diff { node, version } => {
@@ -67,6 +62,9 @@ fn edit(head: &Client, node: &Subject, command: &str) -> anyhow::Result<()> {
 }
 
 fn put(head: &Client, node: &Subject, template: &str) -> anyhow::Result<()> {
+    if template.len() > USER_DATA_LIMIT {
+        return Err(BadInput(format!("user data is larger than {USER_DATA_LIMIT} bytes")).into());
+    }
     head.put(&path(node), template)?;
     said(node, "this");
     Ok(())
@@ -112,16 +110,4 @@ fn print(text: &str) -> anyhow::Result<()> {
 
 fn path(node: &Subject) -> String {
     format!("/v1/user-data/{}", utf8_percent_encode(node.as_str(), NON_ALPHANUMERIC))
-}
-
-fn read(file: &Path) -> anyhow::Result<String> {
-    let mut text = String::new();
-    if file == Path::new("-") {
-        std::io::stdin().take(TEMPLATE_LIMIT).read_to_string(&mut text).context("reading standard input")?;
-        return Ok(text);
-    }
-    let opened =
-        std::fs::File::open(file).and_then(|opened| opened.take(TEMPLATE_LIMIT).read_to_string(&mut text));
-    opened.map_err(|error| BadInput(format!("reading {}: {error}", file.display())))?;
-    Ok(text)
 }

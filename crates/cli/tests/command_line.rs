@@ -34,6 +34,19 @@ fn wrong_arguments_are_bad_input() {
     refused(&["stack", "deploy", "hello", "/nonexistent/file"], 2, "reading /nonexistent/file");
 }
 
+/// A script of 2 MiB was cut at half, and the half ran as root.
+#[test]
+fn user_data_that_is_too_long_is_refused_and_not_cut() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("long.sh");
+    std::fs::write(&file, vec![b'x'; server::USER_DATA_LIMIT + 1]).expect("written");
+    refused(
+        &["user-data", "set", "node1", file.to_str().expect("text")],
+        2,
+        "long.sh is larger than 10485760 bytes",
+    );
+}
+
 #[test]
 fn a_head_that_does_not_run_is_named_with_its_socket() {
     refused(&["--socket", "/nonexistent/head.sock", "node", "list"], 1, "/nonexistent/head.sock");

@@ -38,6 +38,8 @@ use crate::interface::Watched;
 use crate::store::Store;
 use crate::thread::Thread;
 
+pub use crate::user_data::BYTES_LIMIT as USER_DATA_LIMIT;
+
 /// How many files and sockets the head may have open.
 const OPEN_FILES: u64 = 65_536;
 

@@ -17,7 +17,7 @@ use crate::disk;
 pub(crate) use self::render::{check_syntax, expression, render};
 
 /// The largest user data, template or rendered, in bytes.
-pub(crate) const BYTES_LIMIT: usize = 10 * 1024 * 1024;
+pub const BYTES_LIMIT: usize = 10 * 1024 * 1024;
 
 /// The most templates that are listed, and how deep the folders in the user data directory are looked through.
 const LIST_LIMIT: usize = 1_000;
