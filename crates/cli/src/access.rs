@@ -64,7 +64,7 @@ pub(crate) fn token(command: &Token, head: &Client, json: bool) -> anyhow::Resul
                 );
             }
             head.delete(&format!("/v1/tokens/{id}"))?;
-            table::print(&format_args!("{id} opens nothing any more"))
+            table::done(json, "token revoke", id, &format_args!("{id} opens nothing any more"))
         }
     }
 }
@@ -82,7 +82,7 @@ pub(crate) fn account(command: &Account, head: &Client, json: bool) -> anyhow::R
             };
             let wish = serde_json::to_string(&AccountWish { scope: *scope, password })?;
             head.put(&format!("/v1/accounts/{name}"), &wish)?;
-            table::print(&format_args!("{name} may {scope}"))
+            table::done(json, "account set", name, &format_args!("{name} may {scope}"))
         }
         Account::List => {
             let accounts: Vec<AccountView> = head.get("/v1/accounts")?;
@@ -97,7 +97,7 @@ pub(crate) fn account(command: &Account, head: &Client, json: bool) -> anyhow::R
         }
         Account::Remove { name } => {
             head.delete(&format!("/v1/accounts/{name}"))?;
-            table::print(&format_args!("{name} is removed"))
+            table::done(json, "account remove", name, &format_args!("{name} is removed"))
         }
     }
 }

@@ -37,18 +37,19 @@ pub(crate) fn waiting(head: &Client, json: bool) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// What the head says.
-pub(crate) fn approve(head: &Client, mac: Mac) -> anyhow::Result<()> {
+pub(crate) fn approve(head: &Client, mac: Mac, json: bool) -> anyhow::Result<()> {
     head.post(&format!("/v1/waiting/{mac}/approve"))?;
-    table::print(&format_args!("{mac} is a node: it gets an address when it asks next"))
+    let message = format_args!("{mac} is a node: it gets an address when it asks next");
+    table::done(json, "node approve", &mac, &message)
 }
 
 /// Forgets a node.
 ///
 /// # Errors
 /// What the head says.
-pub(crate) fn forget(head: &Client, node: &NodeName) -> anyhow::Result<()> {
+pub(crate) fn forget(head: &Client, node: &NodeName, json: bool) -> anyhow::Result<()> {
     head.delete(&format!("/v1/nodes/{node}"))?;
-    table::print(&format_args!("{node} is forgotten"))
+    table::done(json, "node forget", node, &format_args!("{node} is forgotten"))
 }
 
 /// Reads `KEY=VALUE` and `KEY-`.
@@ -125,12 +126,12 @@ fn waiting_aloud<T>(ask: impl FnOnce() -> T) -> T {
 ///
 /// # Errors
 /// What the head says, or the file cannot be written.
-pub(crate) fn export(wish: &Export, head: &Client) -> anyhow::Result<()> {
+pub(crate) fn export(wish: &Export, head: &Client, json: bool) -> anyhow::Result<()> {
     let text = head.get_text("/v1/export")?;
-    match &wish.out {
-        Some(file) => std::fs::write(file, text).with_context(|| format!("writing {}", file.display())),
-        None => table::print(&text.trim_end()),
-    }
+    let Some(file) = &wish.out else { return table::text(json, "cluster.toml", &text) };
+    let name = file.display();
+    std::fs::write(file, text).with_context(|| format!("writing {name}"))?;
+    if json { table::done(json, "export", &name, &format_args!("{name} is written")) } else { Ok(()) }
 }
 
 fn show(changes: &[NodeChange]) -> anyhow::Result<()> {

@@ -72,7 +72,7 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> anyhow::Result<()>
         Command::Node(node) => node::run(node, &head()?, json),
         Command::UserData(user_data) => user_data::run(user_data, &head()?, surroundings, json),
         Command::Apply(apply) => inventory::apply(apply, &head()?, json),
-        Command::Export(export) => inventory::export(export, &head()?),
+        Command::Export(export) => inventory::export(export, &head()?, json),
         Command::Rollout(rollout) => rollout::run(rollout, &head()?, json),
         Command::Swarm(swarm) => swarm::run(swarm, &head()?, json),
         Command::Stack(stack) => stack::run(stack, &head()?, json),

@@ -16,7 +16,7 @@ pub(crate) fn run(command: &Node, head: &Client, json: bool) -> anyhow::Result<(
     match command {
         Node::List { filter, state } => list(head, filter, state.as_deref().unwrap_or_default(), json),
         Node::Waiting => inventory::waiting(head, json),
-        Node::Approve { mac } => inventory::approve(head, *mac),
+        Node::Approve { mac } => inventory::approve(head, *mac, json),
         Node::Rename { node, name } => {
             inventory::set(head, node, [("name".to_owned(), Some(name.to_string()))].into(), json)
         }
@@ -24,11 +24,11 @@ pub(crate) fn run(command: &Node, head: &Client, json: bool) -> anyhow::Result<(
         Node::Label { node, labels } => {
             inventory::set(head, node, inventory::wishes(labels, "label.")?, json)
         }
-        Node::Forget { node } => inventory::forget(head, node),
+        Node::Forget { node } => inventory::forget(head, node, json),
         Node::Show { node } => show(head, node, json),
         Node::Logs { node } => logs(head, node, json),
-        Node::Power { node, deed } => power(head, node, (*deed).into()),
-        Node::Reboot { node } => reboot(head, node),
+        Node::Power { node, deed } => power(head, node, (*deed).into(), json),
+        Node::Reboot { node } => reboot(head, node, json),
     }
 }
 
@@ -122,17 +122,18 @@ fn logs(head: &Client, node: &NodeName, json: bool) -> anyhow::Result<()> {
     table::print(&logs.text.trim_end())
 }
 
-fn power(head: &Client, node: &NodeName, deed: PowerDeed) -> anyhow::Result<()> {
-    head.post(&format!("/v1/nodes/{node}/power/{}", deed.word()))?;
-    table::print(&format_args!("{node}: power {}", deed.word()))
+fn power(head: &Client, node: &NodeName, deed: PowerDeed, json: bool) -> anyhow::Result<()> {
+    let deed = deed.word();
+    head.post(&format!("/v1/nodes/{node}/power/{deed}"))?;
+    table::done(json, "node power", node, &format_args!("{node}: power {deed}"))
 }
 
-fn reboot(head: &Client, node: &NodeName) -> anyhow::Result<()> {
+fn reboot(head: &Client, node: &NodeName, json: bool) -> anyhow::Result<()> {
     head.post(&format!("/v1/nodes/{node}/reboot"))?;
-    println!(
+    let message = format_args!(
         "{node} reboots as soon as the swarm can spare it; `fledermaus node show {node}` tells how far it is"
     );
-    Ok(())
+    table::done(json, "node reboot", node, &message)
 }
 
 #[cfg(test)]

@@ -23,9 +23,8 @@ const ASK_EVERY: Duration = Duration::from_millis(250);
 pub(crate) fn run(command: &Stack, head: &Client, json: bool) -> anyhow::Result<()> {
     match command {
         Stack::Deploy { name, file } => {
-            deploy(head, name, &compose::read(file)?)?;
-            println!("{name} is deployed");
-            Ok(())
+            let deployed = deploy(head, name, &compose::read(file)?)?;
+            if json { table::json(&deployed) } else { table::print(&format_args!("{name} is deployed")) }
         }
         Stack::List => {
             let stacks: Vec<StackView> = head.get("/v1/stacks")?;
@@ -48,8 +47,7 @@ pub(crate) fn run(command: &Stack, head: &Client, json: bool) -> anyhow::Result<
         Stack::Remove { name } => {
             head.delete(&format!("/v1/stacks/{name}"))?;
             wait_until_gone(head, name)?;
-            println!("{name} is removed");
-            Ok(())
+            table::done(json, "stack remove", name, &format_args!("{name} is removed"))
         }
     }
 }
@@ -72,18 +70,18 @@ fn wait_until_gone(head: &Client, name: &NodeName) -> anyhow::Result<()> {
     }
 }
 
-/// Hands a stack to the head and waits until the swarm has it.
+/// Hands a stack to the head and waits until the swarm has it. Tells how it is then.
 ///
 /// # Errors
 /// The head or the swarm refuses it, or it takes too long.
-pub(crate) fn deploy(head: &Client, name: &NodeName, wish: &StackWish) -> anyhow::Result<()> {
+pub(crate) fn deploy(head: &Client, name: &NodeName, wish: &StackWish) -> anyhow::Result<StackView> {
     let path = format!("/v1/stacks/{name}");
     head.put(&path, &serde_json::to_string(wish)?)?;
     let limit = Instant::now() + DEPLOY_LIMIT;
     loop {
         let view: StackView = head.get(&path)?;
         match view.state {
-            StackState::Deployed => return Ok(()),
+            StackState::Deployed => return Ok(view),
             StackState::Failed => {
                 let reason = view.error.unwrap_or_default();
                 return Err(anyhow::anyhow!(reason)).with_context(|| format!("deploying {name}"));

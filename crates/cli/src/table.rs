@@ -20,6 +20,44 @@ pub(crate) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     print(&serde_json::to_string_pretty(value)?)
 }
 
+/// What a command did whose head answers nothing.
+#[derive(Serialize)]
+struct Done<'a> {
+    /// The command's words.
+    action: &'a str,
+    /// To what it was done.
+    subject: &'a str,
+    /// The sentence for people.
+    message: &'a str,
+}
+
+/// Prints what was done to what: as a sentence, or as an object with it.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn done(
+    as_json: bool,
+    action: &str,
+    subject: &dyn Display,
+    message: &dyn Display,
+) -> anyhow::Result<()> {
+    if !as_json {
+        return print(message);
+    }
+    json(&Done { action, subject: &subject.to_string(), message: &message.to_string() })
+}
+
+/// Prints a text byte by byte, or an object with it and whose it is.
+///
+/// # Errors
+/// It cannot be written.
+pub(crate) fn text(as_json: bool, subject: &str, text: &str) -> anyhow::Result<()> {
+    if as_json {
+        return json(&serde_json::json!({ "subject": subject, "text": text }));
+    }
+    Ok(std::io::stdout().write_all(text.as_bytes())?)
+}
+
 /// Prints a line or a table. A reader that has seen enough (`| head`) is an error that `main` says nothing about.
 ///
 /// # Errors

@@ -1,7 +1,5 @@
 //! `fledermaus user-data …`: what a node runs when it comes up, and the templates that nodes share.
 
-use std::io::Write;
-
 use cluster::view::{TemplateView, UserDataVersion};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use server::USER_DATA_LIMIT;
@@ -22,26 +20,30 @@ pub(crate) fn run(
     surroundings: &Surroundings,
     json: bool,
 ) -> anyhow::Result<()> {
+    let shown = |path: &str, whose: &str| table::text(json, whose, &head.get_text(path)?);
     match command {
         UserData::List => list(head, json),
-        UserData::Edit { node } => edit(head, node, &surroundings.editor),
-        UserData::Set { node, file } => put(head, node, &input::text(file, USER_DATA_LIMIT)?),
-        UserData::Show { node } => print(&head.get_text(&path(node))?),
+        UserData::Edit { node } => edit(head, node, &surroundings.editor, json),
+        UserData::Set { node, file } => {
+            put(head, node, &input::text(file, USER_DATA_LIMIT)?)?;
+            said("user-data set", node, "this", json)
+        }
+        UserData::Show { node } => shown(&path(node), node.as_str()),
         UserData::History { node } => history(head, node, json),
         UserData::Diff { node, version } => {
-            print(&head.get_text(&format!("{}/history/{version}/diff", path(node)))?)
+            shown(&format!("{}/history/{version}/diff", path(node)), node.as_str())
         }
         UserData::Rollback { node, version } => {
             head.post(&format!("{}/history/{version}/restore", path(node)))?;
-            said(node, &format!("version {version}"));
-            Ok(())
+            said("user-data rollback", node, &format!("version {version}"), json)
         }
-        UserData::Render { node } => print(&head.get_text(&format!("/v1/nodes/{node}/user-data"))?),
+        UserData::Render { node } => shown(&format!("/v1/nodes/{node}/user-data"), node.as_str()),
     }
 }
 
 /// The text stays in its file when the head refuses it: nobody's work is lost.
-fn edit(head: &Client, node: &Subject, command: &str) -> anyhow::Result<()> {
+fn edit(head: &Client, node: &Subject, command: &str, json: bool) -> anyhow::Result<()> {
+    const ACTION: &str = "user-data edit";
     let before = match head.get_text(&path(node)) {
         // One that is not there yet begins empty.
         Err(ClientError::Refused { status: 404, .. }) if node.is_file() => String::new(),
@@ -51,32 +53,30 @@ fn edit(head: &Client, node: &Subject, command: &str) -> anyhow::Result<()> {
     let draft = editor::Draft::new(name.trim_end_matches(".sh"), &before)?;
     let after = draft.edit(command)?;
     if after == before {
-        println!("nothing changed");
-        return Ok(());
+        return table::done(json, ACTION, &node.as_str(), &"nothing changed");
     }
     if let Err(error) = put(head, node, &after) {
         let kept = draft.keep()?;
         return Err(error.context(format!("not changed; your text is in {}", kept.display())));
     }
-    Ok(())
+    said(ACTION, node, "this", json)
 }
 
 fn put(head: &Client, node: &Subject, template: &str) -> anyhow::Result<()> {
     if template.len() > USER_DATA_LIMIT {
         return Err(BadInput(format!("user data is larger than {USER_DATA_LIMIT} bytes")).into());
     }
-    head.put(&path(node), template)?;
-    said(node, "this");
-    Ok(())
+    Ok(head.put(&path(node), template)?)
 }
 
-fn said(node: &Subject, what: &str) {
+fn said(action: &str, node: &Subject, what: &str, json: bool) -> anyhow::Result<()> {
     let name = node.as_str();
-    if node.is_file() {
-        println!("nodes that use {name} run {what} when they boot next");
+    let message = if node.is_file() {
+        format!("nodes that use {name} run {what} when they boot next")
     } else {
-        println!("{name} runs {what} when it boots next; `fledermaus node reboot {name}` makes it now");
-    }
+        format!("{name} runs {what} when it boots next; `fledermaus node reboot {name}` makes it now")
+    };
+    table::done(json, action, &name, &message)
 }
 
 fn list(head: &Client, json: bool) -> anyhow::Result<()> {
@@ -102,10 +102,6 @@ fn history(head: &Client, node: &Subject, json: bool) -> anyhow::Result<()> {
         table.add_row([version.to_string(), table::ago(at_ms), who, from, bytes.to_string()]);
     }
     table::print(&table)
-}
-
-fn print(text: &str) -> anyhow::Result<()> {
-    Ok(std::io::stdout().write_all(text.as_bytes())?)
 }
 
 fn path(node: &Subject) -> String {
