@@ -26,32 +26,42 @@ pub(crate) fn run(arguments: &Serving, surroundings: &Surroundings, json: bool) 
         .on_thread_start(give_way)
         .build()
         .context("starting the runtime")?;
+    let is_terminal = std::io::stdout().is_terminal();
     let options = arguments.serve.options(&surroundings.access);
     runtime.block_on(async {
         if arguments.wait {
             server::interface::wait(&options).await;
         }
-        server::serve(options, |welcome| tell(welcome, json)).await
+        server::serve(options, |welcome| println!("{}", told(welcome, json, is_terminal))).await
     })
 }
 
-/// Says where the head's door is. On standard output, and not in the log: the login is a secret, and logs travel.
-fn tell(welcome: &server::Welcome, json: bool) {
-    let url = format!("{}#sha256={}", welcome.url, welcome.fingerprint);
+/// Where the head's door is, for standard output. The login is a secret that makes an administrator: it goes to a terminal
+/// alone, for what a service prints goes to the journal, and logs travel.
+fn told(welcome: &server::Welcome, json: bool, is_terminal: bool) -> String {
+    let server::Welcome { url: operators, fingerprint, login_url } = welcome;
+    let login = login_url.as_ref().filter(|_| is_terminal);
+    let url = format!("{operators}#sha256={fingerprint}");
     if json {
         let line = serde_json::json!({
-            "operators": welcome.url,
+            "operators": operators,
             "url": url,
-            "fingerprint": welcome.fingerprint,
-            "login": welcome.login_url,
+            "fingerprint": fingerprint,
+            "login": login,
         });
-        println!("{line}");
-        return;
+        return line.to_string();
     }
-    println!("operators: {}\ncommand line: FLEDERMAUS_URL='{url}'", welcome.url);
-    println!("the certificate's SHA-256: {}", welcome.fingerprint);
-    if let Some(login) = &welcome.login_url {
-        println!("log in once, within an hour: {login}");
+    let door = format!(
+        "operators: {operators}\ncommand line: FLEDERMAUS_URL='{url}'\nthe certificate's SHA-256: {fingerprint}"
+    );
+    match (login, login_url) {
+        (Some(login), _) => format!("{door}\nlog in once, within an hour: {login}"),
+        (None, Some(_)) => {
+            format!(
+                "{door}\nnobody has logged in yet: `sudo fledermaus login` prints an address that does, once"
+            )
+        }
+        (None, None) => door,
     }
 }
 
@@ -70,5 +80,31 @@ fn log(json: bool) {
         subscriber.json().flatten_event(true).init();
     } else {
         subscriber.with_ansi(std::io::stderr().is_terminal()).init();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The service's journal had it.
+    #[test]
+    fn a_login_is_shown_to_a_terminal_alone() {
+        let mut welcome = server::Welcome {
+            url: "https://head:8443".to_owned(),
+            fingerprint: "ab".repeat(32),
+            login_url: Some("https://head:8443/#login=secret".to_owned()),
+        };
+        for json in [false, true] {
+            assert!(told(&welcome, json, true).contains("secret"));
+            let logged = told(&welcome, json, false);
+            assert!(!logged.contains("secret") && logged.contains("https://head:8443#sha256="), "{logged}");
+        }
+        assert!(
+            told(&welcome, false, false)
+                .ends_with("`sudo fledermaus login` prints an address that does, once")
+        );
+        welcome.login_url = None;
+        assert!(!told(&welcome, false, false).contains("login"));
     }
 }
