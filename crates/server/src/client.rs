@@ -51,6 +51,15 @@ pub enum ClientError {
         #[source]
         source: io::Error,
     },
+    /// The socket is another user's.
+    #[error(
+        "{socket}: permission denied: use sudo, or ask over TLS with FLEDERMAUS_URL and FLEDERMAUS_TOKEN (`fledermaus token \
+         create` on the head makes one)"
+    )]
+    NotAllowed {
+        /// The socket.
+        socket: PathBuf,
+    },
     /// Nothing answers at the address, or it is not the head that was meant.
     #[error("no head answers at {place}: its address, its fingerprint or the network is wrong")]
     NoAnswer {
@@ -158,8 +167,7 @@ impl Client {
         let patience = Some(self.patience);
         let answer = match &self.way {
             Way::Socket(socket) => {
-                let not_running = |source| ClientError::NotRunning { socket: socket.clone(), source };
-                let stream = UnixStream::connect(socket).map_err(not_running)?;
+                let stream = UnixStream::connect(socket).map_err(|error| unreached(socket, error))?;
                 let limits = [stream.set_read_timeout(patience), stream.set_write_timeout(patience)];
                 let set = limits.into_iter().collect::<io::Result<()>>();
                 set.and_then(|()| exchange(stream, ["head", ""], [method, path, body]))
@@ -173,6 +181,15 @@ impl Client {
             }
         };
         understand(&answer)
+    }
+}
+
+/// What it means that a socket cannot be connected to.
+fn unreached(socket: &Path, source: io::Error) -> ClientError {
+    let socket = socket.to_owned();
+    match source.kind() {
+        io::ErrorKind::PermissionDenied => ClientError::NotAllowed { socket },
+        _ => ClientError::NotRunning { socket, source },
     }
 }
 
@@ -241,5 +258,13 @@ mod tests {
         let error =
             Client::new(Path::new("/nonexistent/head.sock")).get_text("/v1/nodes").expect_err("no head");
         assert!(error.to_string().contains("fledermaus serve"), "{error}");
+    }
+
+    /// It was said to be no head at all: who is not root was told to start one.
+    #[test]
+    fn a_head_that_may_not_be_asked_is_told_from_none() {
+        let denied = unreached(Path::new("/x/head.sock"), io::ErrorKind::PermissionDenied.into()).to_string();
+        assert!(denied.starts_with("/x/head.sock: permission denied: use sudo"), "{denied}");
+        assert!(!denied.contains("fledermaus serve"), "{denied}");
     }
 }
