@@ -16,20 +16,29 @@ pub struct Mac(pub [u8; 6]);
 #[error("`{0}` is not an Ethernet address: expected six pairs of hex digits such as b8:27:eb:01:02:03")]
 pub struct InvalidMac(String);
 
-/// The address blocks that Raspberry Pi Ltd. has registered with the IEEE.
-const RASPBERRY_PI_OUIS: [[u8; 3]; 6] = [
-    [0xb8, 0x27, 0xeb],
-    [0xdc, 0xa6, 0x32],
-    [0xe4, 0x5f, 0x01],
-    [0x28, 0xcd, 0xc1],
-    [0xd8, 0x3a, 0xdd],
-    [0x2c, 0xcf, 0x67],
+/// The address blocks of Raspberry Pi Ltd. in the IEEE's public list of 2026-11, each with how many of its leading bits count:
+/// eight large ones (MA-L), a medium and a small one (MA-M, MA-S).
+const RASPBERRY_PI_BLOCKS: [(u64, u32); 10] = [
+    (0xb827_eb00_0000, 24),
+    (0xdca6_3200_0000, 24),
+    (0xe45f_0100_0000, 24),
+    (0x28cd_c100_0000, 24),
+    (0xd83a_dd00_0000, 24),
+    (0x2ccf_6700_0000, 24),
+    (0x88a2_9e00_0000, 24),
+    (0x98fe_5400_0000, 24),
+    (0xf040_af90_0000, 28),
+    (0x8c1f_6434_a000, 36),
 ];
+/// How many bits an address has.
+const BITS: u32 = 48;
 
 impl Mac {
     /// Whether the address belongs to a Raspberry Pi's own Ethernet port.
     pub fn is_raspberry_pi(&self) -> bool {
-        RASPBERRY_PI_OUIS.contains(&[self.0[0], self.0[1], self.0[2]])
+        let [a, b, c, d, e, f] = self.0;
+        let address = u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
+        RASPBERRY_PI_BLOCKS.iter().any(|(block, bits)| (address ^ block) >> (BITS - bits) == 0)
     }
 
     /// The form with dashes that U-Boot and PXELINUX put into file names: `b8-27-eb-01-02-03`.
@@ -93,6 +102,23 @@ mod tests {
         assert_eq!(mac.to_string(), "b8:27:eb:01:02:ff");
         assert_eq!(mac.dashed(), "b8-27-eb-01-02-ff");
         assert!(mac.is_raspberry_pi());
+    }
+
+    #[test]
+    fn a_raspberry_pi_is_known_by_as_many_bits_as_its_block_has() {
+        for (text, expected) in [
+            ("88:a2:9e:00:00:01", true),
+            ("98:fe:54:ff:ff:ff", true),
+            ("f0:40:af:90:00:00", true),
+            ("f0:40:af:9f:ff:ff", true),
+            ("f0:40:af:a0:00:00", false),
+            ("8c:1f:64:34:a0:00", true),
+            ("8c:1f:64:34:af:ff", true),
+            ("8c:1f:64:34:b0:00", false),
+            ("52:54:00:00:00:01", false),
+        ] {
+            assert_eq!(text.parse::<Mac>().expect("valid").is_raspberry_pi(), expected, "{text}");
+        }
     }
 
     #[test]
