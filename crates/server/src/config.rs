@@ -339,7 +339,7 @@ mod tests {
         for part in [
             ":1: the user data",
             ":4: `pool`: 10.79.0.9-10.79.0.20 is not inside the head's network 10.78.0.1/24",
-            ":5: `router`: 10.79.0.1 is no other machine",
+            ":5: `router`: 10.79.0.1 is not inside the head's network",
             ":6: `leases` is no key here",
             ":7: `address` of a: 10.78.0.1 is no free address",
         ] {
@@ -349,6 +349,18 @@ mod tests {
         std::fs::write(&file, "[network]\ninterface = \"nowhere0\"\n").expect("written");
         let mistakes = read(&file, None, None).map(drop).expect_err("wrong").to_string();
         assert!(mistakes.contains(":2: `interface`: there is no nowhere0; there are"), "{mistakes}");
+    }
+
+    #[test]
+    fn a_head_with_two_interfaces_may_be_its_nodes_router() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("cluster.toml");
+        std::fs::create_dir(folder.path().join("user-data")).expect("made");
+        std::fs::write(folder.path().join("user-data/default.sh"), "").expect("written");
+        let text = "[network]\ninterface = \"lo\"\naddress = \"10.78.0.1/24\"\nrouter = \"10.78.0.1\"\n";
+        std::fs::write(&file, text).expect("written");
+        let (settings, network) = read(&file, None, None).expect("valid");
+        assert_eq!(settings.network.own_subnet(&network).router, Some(network.address));
     }
 
     #[test]

@@ -196,10 +196,11 @@ impl Network {
         {
             reader.mistake(*line, format!("`pool`: {}-{} is not inside {own}", pool.start(), pool.end()));
         }
+        // It may be the head itself, which then has to forward: docs/network.md.
         if let Some(Placed { value: router, line }) = self.router
-            && !(network.contains(router) && router != network.address)
+            && !network.contains(router)
         {
-            reader.mistake(line, format!("`router`: {router} is no other machine of {own}"));
+            reader.mistake(line, format!("`router`: {router} is not inside {own}"));
         }
     }
 }
