@@ -40,20 +40,32 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
+/// The heading that keeps them apart from a command's own options.
+const WHICH_HEAD: &str = "Which head";
+
 /// Which head to talk to.
 #[derive(Args, Debug)]
 pub(crate) struct HeadChoice {
     /// Socket of the head [default: $FLEDERMAUS_SOCKET, else /var/lib/fledermaus/head.sock]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", help_heading = WHICH_HEAD)]
     pub(crate) socket: Option<PathBuf>,
     /// Address of a head on another machine, as it printed it [default: $FLEDERMAUS_URL]
-    #[arg(long, global = true, value_name = "URL", conflicts_with = "socket")]
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "socket", help_heading = WHICH_HEAD)]
     pub(crate) url: Option<String>,
     /// Token for that head [default: $FLEDERMAUS_TOKEN, which no list of processes shows]
-    #[arg(long, global = true, value_name = "SECRET")]
+    #[arg(long, global = true, value_name = "SECRET", help_heading = WHICH_HEAD)]
     pub(crate) token: Option<String>,
     /// Talk to the head of a lab
-    #[arg(long = "lab", global = true, value_name = "NAME", num_args = 0..=1, require_equals = true, default_missing_value = LAB, conflicts_with_all = ["socket", "url"])]
+    #[arg(
+        long = "lab",
+        global = true,
+        value_name = "NAME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = LAB,
+        conflicts_with_all = ["socket", "url"],
+        help_heading = WHICH_HEAD
+    )]
     pub(crate) lab: Option<NodeName>,
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use cluster::NodeName;
 use cluster::stack::StackWish;
 use lab::Lab;
 
@@ -22,10 +23,14 @@ const HELLO: &str = include_str!("../../../example/stacks/hello.yml");
 ///
 /// # Errors
 /// The first thing that did not work: which node, which phase, and the end of its console.
-pub(crate) fn run(arguments: &LabNodes, surroundings: &Surroundings) -> anyhow::Result<()> {
+pub(crate) fn run(
+    arguments: &LabNodes,
+    chosen: Option<&NodeName>,
+    surroundings: &Surroundings,
+) -> anyhow::Result<()> {
     image::ensure(arguments.image.as_deref(), surroundings)?;
     println!("Powering on {} blank nodes.", arguments.nodes);
-    let lab = laboratory::start(arguments, "demo", surroundings)?;
+    let lab = laboratory::start(arguments, chosen.map_or("demo", NodeName::as_str), surroundings)?;
     let measured = laboratory::bring_up(&lab, SWARM_LIMIT)?;
     println!("{} of {} nodes Ready. Deploying a service.", measured.ready, measured.nodes);
     let hello = StackWish { compose: HELLO.to_owned(), ..StackWish::default() };

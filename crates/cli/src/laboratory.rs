@@ -40,31 +40,37 @@ pub(crate) struct Measured {
     pub(crate) phases: BTreeMap<NodeName, Vec<Span>>,
 }
 
-/// Runs one of the lab's commands.
+/// Runs one of the lab's commands. `chosen` is the lab of `--lab=NAME`, which elsewhere says whose head is meant.
 ///
 /// # Errors
 /// What the lab says.
-pub(crate) fn run(command: &Lab, surroundings: &Surroundings, json: bool) -> anyhow::Result<()> {
+pub(crate) fn run(
+    command: &Lab,
+    chosen: Option<&NodeName>,
+    surroundings: &Surroundings,
+    json: bool,
+) -> anyhow::Result<()> {
+    let attach = |name: &LabName| lab::Lab::attach(place(name, chosen, surroundings)?);
     match command {
-        Lab::Up(arguments) => up(arguments, surroundings, json),
-        Lab::Demo { up } => demo::run(up, surroundings),
+        Lab::Up(arguments) => up(arguments, chosen, surroundings, json),
+        Lab::Demo { up } => demo::run(up, chosen, surroundings),
         Lab::Load(arguments) => storm::load(arguments),
         Lab::Storm(arguments) => storm::run(arguments, surroundings, json),
         Lab::Torture(arguments) => torture::run(arguments, surroundings, json),
-        Lab::Status(name) => status(&attach(name, surroundings)?, json),
-        Lab::Console { lab, node, follow } => console(&attach(lab, surroundings)?, node, *follow),
-        Lab::Power { lab, node, power } => attach(lab, surroundings)?.power(node.as_str(), (*power).into()),
+        Lab::Status(name) => status(&attach(name)?, json),
+        Lab::Console { lab, node, follow } => console(&attach(lab)?, node, *follow),
+        Lab::Power { lab, node, power } => attach(lab)?.power(node.as_str(), (*power).into()),
         Lab::Card { lab, node, deed } => {
             let deed = deed.map_or(CardDeed::Look, CardDeed::from);
-            card(&attach(lab, surroundings)?.card(node.as_str(), deed)?, json)
+            card(&attach(lab)?.card(node.as_str(), deed)?, json)
         }
-        Lab::Replace { lab, node } => attach(lab, surroundings)?.replace(node.as_str()),
-        Lab::Part { lab, nodes } => {
-            let pair = <&[NodeName; 2]>::try_from(nodes.as_slice()).ok();
-            attach(lab, surroundings)?.part(pair.map(|[one, other]| [one.as_str(), other.as_str()]))
+        Lab::Replace { lab, node } => attach(lab)?.replace(node.as_str()),
+        Lab::Part { lab, one, other } => {
+            let pair = one.as_ref().zip(other.as_ref());
+            attach(lab)?.part(pair.map(|(one, other)| [one.as_str(), other.as_str()]))
         }
-        Lab::Loss { lab, percent } => attach(lab, surroundings)?.lose(*percent),
-        Lab::Down(name) => down(name, surroundings),
+        Lab::Loss { lab, percent } => attach(lab)?.lose(*percent),
+        Lab::Down(name) => down(&place(name, chosen, surroundings)?),
         Lab::Supervise { inside: false, spec } => lab::supervise::outside(spec),
         Lab::Machine => lab::machine::run(),
         Lab::Pi3 { board } => lab::pi3::run(board),
@@ -160,8 +166,13 @@ fn ready(nodes: &[NodeView]) -> usize {
     nodes.iter().filter(|node| node.ready_at_ms.is_some()).count()
 }
 
-fn up(arguments: &LabUp, surroundings: &Surroundings, json: bool) -> anyhow::Result<()> {
-    let lab = start(&arguments.lab, LAB, surroundings)?;
+fn up(
+    arguments: &LabUp,
+    chosen: Option<&NodeName>,
+    surroundings: &Surroundings,
+    json: bool,
+) -> anyhow::Result<()> {
+    let lab = start(&arguments.lab, chosen.map_or(LAB, NodeName::as_str), surroundings)?;
     let measured = bring_up(&lab, Duration::from_secs(arguments.limit))?;
     if json {
         table::json(&measured)?;
@@ -172,8 +183,9 @@ fn up(arguments: &LabUp, surroundings: &Surroundings, json: bool) -> anyhow::Res
     if arguments.keep { lab.keep() } else { lab.down() }
 }
 
-fn attach(name: &LabName, surroundings: &Surroundings) -> anyhow::Result<lab::Lab> {
-    lab::Lab::attach(Place::new(&surroundings.labs, name.name.clone()))
+fn place(name: &LabName, chosen: Option<&NodeName>, surroundings: &Surroundings) -> anyhow::Result<Place> {
+    let name = name.name.as_ref().or(chosen).cloned().map_or_else(|| LAB.parse(), Ok)?;
+    Ok(Place::new(&surroundings.labs, name))
 }
 
 fn status(lab: &lab::Lab, json: bool) -> anyhow::Result<()> {
@@ -208,10 +220,10 @@ fn card(view: &CardView, json: bool) -> anyhow::Result<()> {
 }
 
 /// A lab that was killed leaves a directory: that is cleared as well.
-fn down(name: &LabName, surroundings: &Surroundings) -> anyhow::Result<()> {
-    match attach(name, surroundings) {
+fn down(place: &Place) -> anyhow::Result<()> {
+    match lab::Lab::attach(place.clone()) {
         Ok(lab) => lab.down(),
-        Err(_) => Place::new(&surroundings.labs, name.name.clone()).clear(),
+        Err(_) => place.clear(),
     }
 }
 

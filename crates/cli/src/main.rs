@@ -82,6 +82,6 @@ fn run(arguments: &Arguments, surroundings: &Surroundings) -> anyhow::Result<()>
         Command::Audit(audit) => access::audit(audit, &head()?, json),
         Command::Completions { shell } => manual::completions(*shell),
         Command::Man { out } => manual::pages(out),
-        Command::Lab(lab) => laboratory::run(lab, surroundings, json),
+        Command::Lab(lab) => laboratory::run(lab, arguments.head.lab.as_ref(), surroundings, json),
     }
 }

@@ -60,7 +60,7 @@ fn a_head_on_another_machine_is_named_whole_and_asked_with_a_token() {
     refused(&["--url", "https://a", "--socket", "/b", "node", "list"], 2, "cannot be used with");
     let closed = ["--url", "https://127.0.0.1:1", "--token", "x", "node", "list"];
     refused(&closed, 1, "no head answers at https://127.0.0.1:1");
-    refused(&["token", "create", "ci", "--scope", "root"], 2, "no scope: write read, write or admin");
+    refused(&["token", "create", "ci", "--scope", "root"], 2, "[possible values: read, write, admin]");
     refused(&["token", "revoke", "../nodes"], 2, "is no token's id");
     refused(&["account", "set", "ada"], 2, "add --password-file FILE");
     refused(

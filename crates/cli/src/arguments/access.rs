@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use cluster::NodeName;
 use cluster::view::Scope;
 
@@ -16,8 +17,8 @@ pub(crate) enum Token {
     Create {
         /// Who is to use it; the audit log has this name
         name: NodeName,
-        /// What it may do: read, write or admin; each holds those before it
-        #[arg(long, value_name = "SCOPE", default_value = "read")]
+        /// What it may do; each holds those before it
+        #[arg(long, value_name = "SCOPE", default_value = "read", value_parser = scope())]
         scope: Scope,
         /// After how many days it ends [default: never]
         #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3_650))]
@@ -39,8 +40,8 @@ pub(crate) enum Account {
     Set {
         /// Its name
         name: NodeName,
-        /// What it may do: read, write or admin
-        #[arg(long, value_name = "SCOPE", default_value = "read")]
+        /// What it may do; each holds those before it
+        #[arg(long, value_name = "SCOPE", default_value = "read", value_parser = scope())]
         scope: Scope,
         /// Read the password from the first line of this file; `-` is standard input [default: ask]
         #[arg(long, value_name = "FILE")]
@@ -53,4 +54,10 @@ pub(crate) enum Account {
         /// Its name
         name: NodeName,
     },
+}
+
+/// The scopes by their words, which help and refusals list.
+fn scope() -> impl TypedValueParser<Value = Scope> {
+    let words = [Scope::Read, Scope::Write, Scope::Admin].map(Scope::word);
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<Scope>())
 }

@@ -31,7 +31,7 @@ pub(crate) struct CardWrite {
     /// Write a device that is larger than cards are (256 GiB)
     #[arg(long, conflicts_with = "out")]
     pub(crate) force_size: bool,
-    /// Which firmware and which kernel's device trees [default: image.toml]
+    /// Which firmware and which kernel's device trees; it has to name [firmware] [default: image.toml]
     #[arg(long, value_name = "FILE")]
     pub(crate) recipe: Option<PathBuf>,
     /// The head, if DHCP names another server for boot files

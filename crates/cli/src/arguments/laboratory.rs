@@ -8,8 +8,6 @@ use cluster::plan::{RootPlace, WipePolicy};
 use lab::Power;
 use lab::control::{CardDeed, CardKind};
 
-use super::LAB;
-
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
   fledermaus lab up --nodes 3 --json                measure: seconds from power-on to a swarm of three
@@ -76,9 +74,11 @@ pub(crate) enum Lab {
     Part {
         #[command(flatten)]
         lab: LabName,
-        /// The nodes' names
-        #[arg(num_args = 2)]
-        nodes: Vec<NodeName>,
+        /// A node's name
+        #[arg(requires = "other")]
+        one: Option<NodeName>,
+        /// The other's
+        other: Option<NodeName>,
     },
     /// Pull a node's plug at random moments of its boot and work; it has to come up by itself each time
     #[command(after_help = "Example:\n  fledermaus lab torture --cuts 100 --json")]
@@ -118,9 +118,9 @@ pub(crate) enum Lab {
 
 #[derive(Args, Debug)]
 pub(crate) struct LabName {
-    /// The lab's name
-    #[arg(long = "name", value_name = "NAME", default_value = LAB)]
-    pub(crate) name: NodeName,
+    /// The lab's name; --lab=NAME too [default: lab]
+    #[arg(long = "name", value_name = "NAME")]
+    pub(crate) name: Option<NodeName>,
 }
 
 #[derive(Args, Debug)]
@@ -164,7 +164,7 @@ pub(crate) struct LabNodes {
     /// What each board writes to its card at most, bytes per second
     #[arg(long, value_name = "RATE", value_parser = bytes)]
     pub(crate) card_write: Option<u64>,
-    /// The lab's name [default: lab, or demo for the demo]
+    /// The lab's name; --lab=NAME too [default: lab, or demo for the demo]
     #[arg(long = "name", value_name = "NAME")]
     pub(crate) name: Option<NodeName>,
     /// Directory of the image that the nodes boot [default: image in the cache directory]

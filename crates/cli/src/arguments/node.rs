@@ -54,6 +54,22 @@ pub(crate) enum Node {
         name: NodeName,
     },
     /// Set what is wished of a node: address, group, role, user_data, wipe, keep, root, image
+    ///
+    /// What is set for the node goes before what its group has. A node that runs has it when it boots next; role and labels
+    /// hold at once.
+    #[command(after_help = "Keys and what they take; cluster.toml explains each:
+  address    an IPv4 address of the network, for this node alone
+  group      the name of a [[group]]
+  role       any, manager (preferred as one), worker (never a manager)
+  user_data  a file of the user data directory; the node's own NODE.sh goes before it
+  wipe       always, on-change
+  keep       how much of its card no wipe reaches: 512M, 8G or none
+  root       auto, card, ram, copy
+  image      a name of [image.more], or default
+
+Examples:
+  fledermaus node set pi-01a2b3 address=10.78.0.21 role=manager
+  fledermaus node set pi-01a2b3 wipe=on-change image-           take the wish for an image back")]
     Set {
         /// The node's name
         node: NodeName,
@@ -69,7 +85,9 @@ pub(crate) enum Node {
         #[arg(required = true)]
         labels: Vec<String>,
     },
-    /// Forget a node: its name, timeline and token
+    /// Forget a node: its name, timeline and token; it has to be off, and out of cluster.toml
+    ///
+    /// Its entry leaves the swarm, and the swarm's join tokens are made new: what its card knows lets nobody in any more.
     Forget {
         /// The node's name
         node: NodeName,
@@ -98,7 +116,7 @@ pub(crate) enum Node {
     /// Make a node new: it drains, reboots and comes back as a fresh installation
     #[command(
         visible_alias = "reprovision",
-        after_help = "Its data goes, whatever `wipe` says; a `keep` partition stays. With wipe = \"on-change\" a node keeps its data through a reboot\nthat nobody ordered here: `node power NODE cycle`, or a power cut.\n\nExample:\n  fledermaus user-data edit pi-01a2b3 && fledermaus node reboot pi-01a2b3"
+        after_help = "Its data goes, whatever `wipe` says; a `keep` partition stays. With wipe = \"on-change\" a node keeps its data through a reboot that nobody ordered here: `node power NODE cycle`, or a power cut.\n\nExample:\n  fledermaus user-data edit pi-01a2b3 && fledermaus node reboot pi-01a2b3"
     )]
     Reboot {
         /// The node's name
@@ -162,24 +180,24 @@ impl FromStr for Subject {
 pub(crate) enum UserData {
     /// List the templates, and how many nodes have each
     List,
-    /// Change it in $EDITOR
+    /// Edit a node's or a file's user data in $VISUAL or $EDITOR
     Edit {
         /// The node's name, or a file
         node: Subject,
     },
-    /// Take it from a file, or from standard input
+    /// Replace the user data by a file's text, or by standard input
     Set {
         /// The node's name, or a file
         node: Subject,
         /// The file with the text; `-` is standard input
         file: PathBuf,
     },
-    /// Print the template
+    /// Print a template as it is written
     Show {
         /// The node's name, or a file
         node: Subject,
     },
-    /// List its versions
+    /// List the versions of a node's or a file's user data
     History {
         /// The node's name, or a file
         node: Subject,
@@ -191,14 +209,14 @@ pub(crate) enum UserData {
         /// The version's number
         version: u64,
     },
-    /// Set a version anew
+    /// Make an older version the newest
     Rollback {
         /// The node's name, or a file
         node: Subject,
         /// The version's number
         version: u64,
     },
-    /// Print what the node would get
+    /// Print what a node would get: its template, filled in
     Render {
         /// The node's name
         node: NodeName,

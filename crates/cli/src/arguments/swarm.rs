@@ -39,7 +39,7 @@ pub(crate) enum Rollout {
         /// Give each this image of cluster.toml's [image.more] when its turn comes, or `default`
         #[arg(long, value_name = "NAME")]
         image: Option<NodeName>,
-        /// Give each this file of the user data directory when its turn comes
+        /// Give each this file of the head's user data directory when its turn comes; refused for nodes with a NODE.sh
         #[arg(long, value_name = "FILE")]
         user_data: Option<String>,
         /// How many seconds all has to be well before the next node is taken
@@ -60,7 +60,7 @@ pub(crate) enum Rollout {
         #[arg(long)]
         detach: bool,
     },
-    /// Take no further node; the one that is under way is finished
+    /// Take no further node; those that are under way are finished
     Stop,
     /// Give the nodes of the newest rollout the image and user data that they had before it
     Back {
