@@ -32,6 +32,9 @@ const LEVEL: i32 = 9;
 const FILES_LIMIT: usize = 100_000;
 const BYTES_LIMIT: u64 = 16 << 30;
 
+/// The user data that the package brings, its file and its text: a restored head's goes into its place if nobody touched it.
+const BROUGHT: (&str, &[u8]) = ("default.sh", include_bytes!("../../../example/user-data/default.sh"));
+
 /// Where a head has what is its own.
 #[derive(Clone, Debug)]
 pub struct Home {
@@ -83,8 +86,8 @@ pub async fn take(home: &Home, out: &Path) -> Result<Contents> {
     Ok(Contents { nodes, user_data_files, bytes })
 }
 
-/// Puts a backup in the place of a head that is not there. Nothing is overwritten, and nothing is in its place before all of
-/// the backup was read and found to be sound.
+/// Puts a backup in the place of a head that is not there. Nothing is overwritten but the user data that the package brings,
+/// and nothing is in its place before all of the backup was read and found to be sound.
 ///
 /// # Errors
 /// A head runs there or something of one is there already; the archive is no backup, damaged, or of a newer version.
@@ -111,16 +114,32 @@ pub async fn restore(home: &Home, backup: &Path) -> Result<Contents> {
     let settings = config::parse(config, &text)?;
     store::check_vacancy(&settings.store).await?;
 
+    let library = settings.user_data.directory;
     let state =
         [store::FILE, CERTIFICATE, KEY].map(|name| (state_draft.path().join(name), state_dir.join(name)));
-    let user_data = (config_draft.path().join(USER_DATA), settings.user_data.directory);
+    let user_data = (config_draft.path().join(USER_DATA), library.clone());
     let moves = [user_data, (draft, config.clone())].into_iter().chain(state);
     let moves: Vec<_> = moves.filter(|(from, _)| from.exists()).collect();
-    if let Some((_, there)) = moves.iter().find(|(_, to)| to.exists()) {
+    let in_the_way = |to: &Path| to.exists() && !(to == library && is_as_brought(to));
+    if let Some((_, there)) = moves.iter().find(|(_, to)| in_the_way(to)) {
         bail!("{} is there already: move it away first", there.display());
     }
+    // The head has a user of its own, who restores is root: the package has made its user data the head's.
+    let head = fs::metadata(if library.exists() { &library } else { state_dir })?;
     for (from, to) in moves {
-        hand_over(&from, folder_of(&to))?;
+        if to == *config {
+            // Whoever may change it still may, and the head can read it.
+            let owner = fs::metadata(folder_of(&to))?.uid();
+            hand_over(&from, owner, head.gid())?;
+            let mode = fs::metadata(&from)?.permissions().mode();
+            fs::set_permissions(&from, fs::Permissions::from_mode(mode | 0o040))?;
+        } else {
+            hand_over(&from, head.uid(), head.gid())?;
+        }
+        if to == library && to.exists() {
+            // All that may be in it; a folder that is empty is replaced by a rename.
+            let _ = fs::remove_file(to.join(BROUGHT.0));
+        }
         fs::rename(&from, &to).with_context(|| format!("writing {}", to.display()))?;
         disk::keep_names(folder_of(&to))?;
     }
@@ -138,7 +157,9 @@ fn add(archive: &mut Builder<impl Write>, file: &Path, name: &Path) -> Result<()
     let told = opened.metadata().with_context(reading)?;
     let mut header = Header::new_gnu();
     header.set_size(told.len());
-    header.set_mode(0o600 | told.permissions().mode() & 0o111);
+    // As it was: the head may be another user than the file's. The state is the head's alone, and nobody comes to write the rest.
+    let kept = if name.starts_with(STATE) { 0o700 } else { 0o755 };
+    header.set_mode(0o600 | told.permissions().mode() & kept);
     header.set_mtime(u64::try_from(told.mtime()).unwrap_or_default());
     archive.append_data(&mut header, name, &mut opened).with_context(reading)
 }
@@ -187,7 +208,7 @@ fn unpack(archive: impl Read, state: &Path, config: &Path) -> Result<u64> {
             }
             _ => bail!("{} does not belong in it", name.display()),
         };
-        fs::create_dir_all(folder_of(&target))?;
+        DirBuilder::new().recursive(true).mode(0o750).create(folder_of(&target))?;
         let mut file = File::create_new(&target)?;
         std::io::copy(&mut entry, &mut file)?;
         file.set_permissions(fs::Permissions::from_mode(entry.header().mode()? & 0o777))?;
@@ -200,14 +221,24 @@ fn unpack(archive: impl Read, state: &Path, config: &Path) -> Result<u64> {
     Ok(count)
 }
 
-/// Whoever owns the folder owns what is put there: the head has a user of its own, who restores is root.
-fn hand_over(path: &Path, folder: &Path) -> Result<()> {
-    let owner = fs::metadata(folder)?;
-    std::os::unix::fs::chown(path, Some(owner.uid()), Some(owner.gid()))
-        .with_context(|| format!("giving {} to the owner of {}", path.display(), folder.display()))?;
+/// Whether nothing is in the folder of user data but what the package put there.
+fn is_as_brought(folder: &Path) -> bool {
+    let Ok(mut entries) = fs::read_dir(folder) else { return false };
+    entries.all(|entry| {
+        let is_brought = |entry: &fs::DirEntry| entry.file_name() == BROUGHT.0;
+        entry.is_ok_and(|entry| {
+            is_brought(&entry) && fs::read(entry.path()).is_ok_and(|text| text == BROUGHT.1)
+        })
+    })
+}
+
+/// Gives a file, or a folder and all that is in it, to a user and a group.
+fn hand_over(path: &Path, user: u32, group: u32) -> Result<()> {
+    std::os::unix::fs::chown(path, Some(user), Some(group))
+        .with_context(|| format!("giving {} to user {user} and group {group}", path.display()))?;
     if path.is_dir() {
         for entry in fs::read_dir(path)? {
-            hand_over(&entry?.path(), folder)?;
+            hand_over(&entry?.path(), user, group)?;
         }
     }
     Ok(())

@@ -80,6 +80,32 @@ async fn a_head_is_as_it_was_after_its_backup_was_restored_elsewhere(state: Stat
     assert!(again.contains(words), "{again}");
 }
 
+/// All files came back with mode 0600 and root's, and the package's own user data was in the way: the head could not start.
+#[tokio::test]
+async fn a_head_with_a_user_of_its_own_can_read_what_was_restored() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (served, _store) = head(old.path(), &Place::File).await;
+    let set = |file: &Path, mode| fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+    set(&served.config, 0o664);
+    set(&old.path().join("etc/scripts/default.sh"), 0o640);
+    set(&old.path().join("etc/scripts/more/a.sh"), 0o755);
+    let file = old.path().join("backup");
+    take(&served, &file).await.unwrap();
+
+    let home = home(new.path());
+    let scripts = new.path().join("etc/scripts");
+    fs::create_dir_all(&scripts).unwrap();
+    fs::write(scripts.join(BROUGHT.0), "changed").unwrap();
+    let refused = restore(&home, &file).await.unwrap_err().to_string();
+    assert!(refused.contains("scripts is there already"), "{refused}");
+    fs::write(scripts.join(BROUGHT.0), BROUGHT.1).unwrap();
+    restore(&home, &file).await.unwrap();
+    assert_eq!(fs::read_to_string(scripts.join("default.sh")).unwrap(), "echo hello");
+    assert_eq!((mode(&scripts.join("default.sh")), mode(&scripts.join("more/a.sh"))), (0o640, 0o755));
+    assert_eq!((mode(&scripts), mode(&home.config)), (0o750, 0o644));
+    assert_eq!(mode(&home.state_dir.join(store::FILE)), 0o600);
+}
+
 #[tokio::test]
 async fn nothing_is_put_in_place_of_a_backup_that_is_cut_or_none() {
     let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
