@@ -273,14 +273,14 @@ mod tests {
     /// Sixty-four forged servers kept every later one off the list until the head's end.
     #[test]
     fn forged_servers_do_not_hide_one_that_is_there() {
-        let mut state = state();
+        let (mut state, found) = (state(), Found { mac: None, adds_only: false });
         for last in 1..=64 {
             state.now_ms += 1;
-            state.meet_rival(Ipv4Addr::new(10, 0, 0, last), None);
+            state.meet_rival(Ipv4Addr::new(10, 0, 0, last), found);
         }
         state.now_ms += 1;
         let real = Ipv4Addr::new(127, 0, 0, 77);
-        state.meet_rival(real, None);
+        state.meet_rival(real, found);
         let servers: Vec<_> = state.rivals().iter().map(|rival| rival.server).collect();
         assert_eq!((servers.len(), servers.contains(&real)), (RIVALS_LIMIT, true));
         assert!(!servers.contains(&Ipv4Addr::new(10, 0, 0, 1)), "the oldest made place");
