@@ -52,6 +52,7 @@ image-pi3: build
 # What users install, in target/dist: static programs for x86-64 and arm64, and Debian packages of them.
 packages:
 	scripts/install-deps packages
+	cargo build --profile node --target $(NODE_TARGET) -p init -p agent
 	cargo build --release --target x86_64-unknown-linux-musl -p cli
 	cargo build --release --target $(NODE_TARGET) -p cli
 	cargo xtask dist

@@ -1,5 +1,7 @@
-//! The head as a Debian package: a static program, its unit, manual pages, completions and an example. `dpkg-deb` packs.
+//! The head as a Debian package: a static program, the nodes' programs that it puts into images, its unit, manual pages,
+//! completions, documents and examples. `dpkg-deb` packs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -14,24 +16,47 @@ const MAINTAINER: &str = "the fledermaus developers <fledermaus@localhost>";
 /// What nodes run unless told otherwise; dpkg keeps what an operator makes of it.
 const USER_DATA: &str = "etc/fledermaus/user-data/default.sh";
 const DOCUMENTS: &str = "usr/share/doc/fledermaus";
+/// Where `fledermaus image build` looks for the nodes' programs, and their names; whatever the head is, nodes are arm64.
+const NODE_FOLDER: &str = "usr/lib/fledermaus/node";
+const NODE_PROGRAMS: [&str; 2] = ["fledermaus-init", "fledermaus-agent"];
+const NODE_TARGET: &str = "aarch64-unknown-linux-musl";
 
-/// Packs `program` for an architecture, in Debian's words, into `folder`. `target` is the compiler's name of it. Returns the
+/// What goes into a package.
+pub(crate) struct Programs<'a> {
+    /// The head's.
+    pub(crate) head: &'a Path,
+    /// The folder with the nodes'.
+    pub(crate) node: &'a Path,
+}
+
+/// Packs the programs for an architecture, in Debian's words, into `folder`. `target` is the compiler's name of it. Returns the
 /// package's path.
 ///
 /// # Errors
 /// dpkg-deb is missing, no program runs here that could print its manual, or a file cannot be written.
 pub(crate) fn pack(
     root: &Path,
-    program: &Path,
+    programs: &Programs,
     architecture: &str,
     target: &str,
     folder: &Path,
 ) -> anyhow::Result<PathBuf> {
+    let program = programs.head;
     let stage = folder.join("stage");
     if stage.exists() {
         fs::remove_dir_all(&stage).context("clearing the last package's files")?;
     }
     put(&stage.join("usr/bin/fledermaus"), &fs::read(program)?, 0o755)?;
+    for name in NODE_PROGRAMS {
+        let built = programs.node.join(name);
+        let content =
+            fs::read(&built).with_context(|| format!("reading {}: `make packages`", built.display()))?;
+        put(&stage.join(NODE_FOLDER).join(name), &content, 0o755)?;
+    }
+    for page in fs::read_dir(root.join("docs")).context("listing docs")? {
+        let page = page?;
+        put(&stage.join(DOCUMENTS).join(page.file_name()), &fs::read(page.path())?, 0o644)?;
+    }
     for (from, to, mode) in FILES {
         put(&stage.join(to), &fs::read(root.join(from)).with_context(|| format!("reading {from}"))?, mode)?;
     }
@@ -58,13 +83,17 @@ pub(crate) fn pack(
 }
 
 /// Where files are in the repository and in the package, and their modes.
-const FILES: [(&str, &str, u32); 7] = [
+const FILES: [(&str, &str, u32); 11] = [
     ("packaging/fledermaus.service", "usr/lib/systemd/system/fledermaus.service", 0o644),
     ("packaging/lintian-overrides", "usr/share/lintian/overrides/fledermaus", 0o644),
     ("packaging/postinst", "DEBIAN/postinst", 0o755),
     ("packaging/prerm", "DEBIAN/prerm", 0o755),
     ("packaging/postrm", "DEBIAN/postrm", 0o755),
     ("example/cluster.toml", "usr/share/doc/fledermaus/examples/cluster.toml", 0o644),
+    ("example/image.toml", "usr/share/doc/fledermaus/examples/image.toml", 0o644),
+    ("example/stacks/hello.yml", "usr/share/doc/fledermaus/examples/stacks/hello.yml", 0o644),
+    ("example/user-data/default.sh", "usr/share/doc/fledermaus/examples/user-data/default.sh", 0o644),
+    ("README.md", "usr/share/doc/fledermaus/README.md", 0o644),
     ("example/user-data/default.sh", USER_DATA, 0o644),
 ];
 
@@ -125,24 +154,32 @@ fn committed(root: &Path, format: &str) -> anyhow::Result<String> {
 
 /// Our licence, and those of what is linked into the program.
 fn copyright(root: &Path, target: &str) -> anyhow::Result<String> {
+    let mut linked = linked_into(root, &["cli"], target)?;
+    linked.append(&mut linked_into(root, &["init", "agent"], NODE_TARGET)?);
+    let own = fs::read_to_string(root.join("LICENSE"))?;
+    let mit = fs::read_to_string(root.join("LICENSE-MIT"))?;
+    let linked = linked.into_iter().collect::<Vec<_>>().join("\n");
+    Ok(format!(
+        "{own}\nOn Debian the text of the Apache License, Version 2.0, is /usr/share/common-licenses/Apache-2.0.\n\n{mit}\n\
+         The programs are static: these are linked into them, each under its own licence. musl, which is under the MIT license\n\
+         too, is Copyright (c) 2005-2020 Rich Felker and others.\n\n{linked}\n"
+    ))
+}
+
+/// The crates of others in these packages' programs, each with its licence.
+fn linked_into(root: &Path, packages: &[&str], target: &str) -> anyhow::Result<BTreeSet<String>> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let tree = Command::new(cargo)
-        .args(["tree", "--package", "cli", "--target", target, "--edges", "normal"])
+        .arg("tree")
+        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .args(["--target", target, "--edges", "normal"])
         .args(["--prefix", "none", "--no-dedupe", "--format", "{p}|{l}|{r}"])
         .current_dir(root)
         .output()
         .context("starting cargo")?;
     ensure!(tree.status.success(), "cargo tree: {}", String::from_utf8_lossy(&tree.stderr));
     let tree = String::from_utf8(tree.stdout).context("reading what cargo says")?;
-    let linked = tree.lines().filter_map(linked).collect::<std::collections::BTreeSet<_>>();
-    let own = fs::read_to_string(root.join("LICENSE"))?;
-    let mit = fs::read_to_string(root.join("LICENSE-MIT"))?;
-    let linked = linked.into_iter().collect::<Vec<_>>().join("\n");
-    Ok(format!(
-        "{own}\nOn Debian the text of the Apache License, Version 2.0, is /usr/share/common-licenses/Apache-2.0.\n\n{mit}\n\
-         The program is static: these are linked into it, each under its own licence. musl, which is under the MIT license\n\
-         too, is Copyright (c) 2005-2020 Rich Felker and others.\n\n{linked}\n"
-    ))
+    Ok(tree.lines().filter_map(linked).collect())
 }
 
 /// `name v1.2.3|licence|address` of a crate that is not ours.
@@ -209,7 +246,12 @@ esac
         let folder = root.join("target/dist-test");
         let program = folder.join("program");
         put(&program, PROGRAM.as_bytes(), 0o755).expect("written");
-        let make = || pack(root, &program, "arm64", "aarch64-unknown-linux-musl", &folder).expect("packed");
+        let node = folder.join("node");
+        for name in NODE_PROGRAMS {
+            put(&node.join(name), b"a node's program", 0o755).expect("written");
+        }
+        let programs = Programs { head: &program, node: &node };
+        let make = || pack(root, &programs, "arm64", "aarch64-unknown-linux-musl", &folder).expect("packed");
         let package = make();
         let first = fs::read(&package).expect("there");
         assert!(package.ends_with(format!("fledermaus_{VERSION}_arm64.deb")), "{}", package.display());
@@ -225,6 +267,10 @@ esac
             ("-rw-r--r--", "usr/share/man/man1/fledermaus.1.gz"),
             ("-rw-r--r--", "usr/share/zsh/vendor-completions/_fledermaus"),
             ("-rw-r--r--", "usr/share/doc/fledermaus/changelog.gz"),
+            ("-rwxr-xr-x", "usr/lib/fledermaus/node/fledermaus-init"),
+            ("-rwxr-xr-x", "usr/lib/fledermaus/node/fledermaus-agent"),
+            ("-rw-r--r--", "usr/share/doc/fledermaus/examples/image.toml"),
+            ("-rw-r--r--", "usr/share/doc/fledermaus/security.md"),
         ] {
             let found = content.lines().find(|line| line.ends_with(&format!(" ./{path}")));
             assert!(

@@ -14,6 +14,9 @@ use crate::deb;
 const TARGETS: [(&str, &str); 2] =
     [("amd64", "x86_64-unknown-linux-musl"), ("arm64", "aarch64-unknown-linux-musl")];
 
+/// Where cargo puts the nodes' programs, which are in each package.
+const NODE_PROGRAMS: &str = "target/aarch64-unknown-linux-musl/node";
+
 /// Packs for the named architectures, or for all, and prints the path of each file.
 ///
 /// # Errors
@@ -31,7 +34,8 @@ pub(crate) fn run(root: &Path, architectures: &[String]) -> anyhow::Result<()> {
         let program = folder.join(format!("fledermaus-{}-{architecture}", deb::VERSION));
         fs::copy(&built, &program).with_context(|| format!("copying {}", built.display()))?;
         println!("{}", program.display());
-        println!("{}", deb::pack(root, &program, architecture, target, &folder)?.display());
+        let programs = deb::Programs { head: &program, node: &root.join(NODE_PROGRAMS) };
+        println!("{}", deb::pack(root, &programs, architecture, target, &folder)?.display());
     }
     Ok(())
 }

@@ -24,8 +24,8 @@ mod tables;
 pub(crate) const RECIPE: &str = "image.toml";
 /// Where the machine says which mirror it uses.
 pub(crate) const APT: &str = "/etc/apt";
-/// Where cargo puts the node's programs, seen from the repository.
-const PROGRAMS: &str = "target/aarch64-unknown-linux-musl/node";
+/// Where the node's programs are: cargo puts them into the first, seen from the repository; the package has them in the second.
+const PROGRAMS: [&str; 2] = ["target/aarch64-unknown-linux-musl/node", "/usr/lib/fledermaus/node"];
 
 /// Makes an image, or looks after those that there are.
 ///
@@ -49,7 +49,7 @@ pub(crate) fn run(
         Image::Build { recipe, out, programs, .. } => {
             let recipe = there(recipe.as_deref().unwrap_or(Path::new(RECIPE)))?;
             let out = out.clone().unwrap_or_else(|| surroundings.image());
-            let programs = programs.as_deref().unwrap_or(Path::new(PROGRAMS));
+            let programs = programs.as_deref().unwrap_or_else(|| node_programs());
             told(&build(recipe, &out, programs, surroundings)?, &out, json)
         }
         Image::Update { recipe } => {
@@ -107,6 +107,12 @@ pub(crate) fn there(recipe: &Path) -> Result<&Path, BadInput> {
     if recipe.is_file() { Ok(recipe) } else { Err(missing()) }
 }
 
+/// The first folder of the node's programs that is there; else the package's, which the error then names.
+fn node_programs() -> &'static Path {
+    let [built, installed] = PROGRAMS.map(Path::new);
+    if built.is_dir() { built } else { installed }
+}
+
 fn chosen(image: &ImageChoice, surroundings: &Surroundings) -> PathBuf {
     image.directory.clone().unwrap_or_else(|| surroundings.image())
 }
@@ -128,7 +134,7 @@ pub(crate) fn ensure(directory: Option<&Path>, surroundings: &Surroundings) -> a
         )
     })?;
     println!("No image in {} yet: making it from {}.", out.display(), recipe.display());
-    let manifest = build(recipe, &out, Path::new(PROGRAMS), surroundings)?;
+    let manifest = build(recipe, &out, node_programs(), surroundings)?;
     summarise(&manifest, &out);
     Ok(())
 }

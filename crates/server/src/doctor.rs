@@ -62,7 +62,17 @@ pub async fn examine(options: &Options, mut tell: impl FnMut(Finding)) {
     told(vec![others(&settings, &network).await]);
     told(vec![machine::clock()]);
     told(machine::disk(&options.state_dir));
+    told(machine::service(config, &directories(&settings)));
     told(vec![image(&settings, &options.access).await]);
+}
+
+/// The directories that the configuration names.
+fn directories(settings: &Settings) -> Vec<&Path> {
+    let image = match &settings.images.default {
+        Source::Directory(directory) => Some(directory.as_path()),
+        Source::Store { .. } => None,
+    };
+    image.into_iter().chain([settings.user_data.directory.as_path()]).collect()
 }
 
 /// Whether what is served can be bound, or a head has it already.

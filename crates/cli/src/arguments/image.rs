@@ -7,7 +7,8 @@ use clap::{Args, Subcommand, ValueEnum};
 #[derive(Debug, Subcommand)]
 #[command(after_help = "Examples:
   fledermaus image build --recipe image.toml        make the image, of the packages in image.lock
-  fledermaus image update && fledermaus image build take what the suite has now
+  fledermaus image update && fledermaus image build
+                                                    take what the suite has now
   fledermaus image diff ~/.cache/fledermaus/image.previous ~/.cache/fledermaus/image
                                                     what that changed")]
 pub(crate) enum Image {
@@ -23,7 +24,8 @@ pub(crate) enum Image {
         /// Where the image goes [default: image in the cache directory]
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
-        /// Directory with the node's programs, fledermaus-init and fledermaus-agent
+        /// Directory with the node's programs, fledermaus-init and fledermaus-agent [default: where `make build` puts them,
+        /// seen from here, else /usr/lib/fledermaus/node]
         #[arg(long, value_name = "DIR")]
         programs: Option<PathBuf>,
         #[command(flatten)]

@@ -26,6 +26,10 @@ const CLOCK_KEEPERS: [(&str, &str); 4] = [
     ("/run/ntpsec/ntpd.pid", "ntpd"),
 ];
 
+/// Where the service has its configuration, and what its unit hides from it (`ProtectHome`, systemd.exec(5)).
+const SERVICE_FOLDER: &str = "/etc/fledermaus";
+const HIDDEN_FOLDERS: [&str; 3] = ["/home", "/root", "/run/user"];
+
 /// Whether the interface is up, has a cable and its address, and carries broadcasts. (`lo` does not; tests serve there.)
 pub(super) fn interface(network: &Resolved) -> Vec<Finding> {
     const CHECK: &str = "interface";
@@ -126,6 +130,23 @@ pub(super) fn disk(state_dir: &Path) -> Vec<Finding> {
     findings
 }
 
+/// Whether the package's service sees the directories of its configuration: its unit hides the homes.
+pub(super) fn service(config: &Path, directories: &[&Path]) -> Vec<Finding> {
+    const CHECK: &str = "service";
+    if !config.starts_with(SERVICE_FOLDER) {
+        return Vec::new();
+    }
+    let is_hidden = |directory: &&&Path| {
+        let whole = directory.canonicalize().unwrap_or_else(|_| directory.to_path_buf());
+        HIDDEN_FOLDERS.iter().any(|folder| whole.starts_with(folder))
+    };
+    let finding = |directory: &&Path| {
+        let seen = format!("{} is where the service does not look", directory.display());
+        bad(CHECK, seen, "move it out of the home directories, beside cluster.toml for example")
+    };
+    directories.iter().filter(is_hidden).map(finding).collect()
+}
+
 /// The directory, or the nearest above it that is there.
 fn nearest(directory: &Path) -> PathBuf {
     let found = directory.ancestors().find(|above| above.is_dir());
@@ -152,6 +173,15 @@ mod tests {
         let findings = interface(&network("nosuchif"));
         assert_eq!((findings[0].verdict, findings.len()), (Verdict::Bad, 1));
         assert!(findings[0].remedy.contains("ip link set nosuchif up"));
+    }
+
+    #[test]
+    fn what_the_service_does_not_see_is_named() {
+        let directories = [Path::new("/home/nobody-here/image"), Path::new("/etc/fledermaus/user-data")];
+        let findings = service(Path::new("/etc/fledermaus/cluster.toml"), &directories);
+        assert_eq!((findings.len(), findings[0].verdict), (1, Verdict::Bad));
+        assert!(findings[0].seen.starts_with("/home/nobody-here/image "), "{}", findings[0].seen);
+        assert!(service(Path::new("/home/nobody-here/cluster.toml"), &directories).is_empty());
     }
 
     #[test]
