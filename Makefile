@@ -16,12 +16,12 @@ RECIPE := example/image.toml
 # With firmware, for the emulated Pi 3: its ROM has nothing else to start.
 PI3_RECIPE := crates/cli/tests/emulated/image.toml
 
-.PHONY: demo test checks deps build node-programs image image-pi3 packages clean
+.PHONY: demo test checks deps test-deps build node-programs image image-pi3 packages clean
 
 demo: image
 	$(FLEDERMAUS) lab demo --image "$(IMAGE)"
 
-test: node-programs checks
+test: test-deps node-programs checks
 	scripts/fuzz 5
 	cargo test --workspace --no-run
 	$(call compose,$(TESTED),$(RECIPE),$(IMAGE))
@@ -35,6 +35,10 @@ checks:
 	cargo xtask tidy
 
 deps:
+	scripts/install-deps build
+
+# Browser, database, foreign servers and firmware.
+test-deps:
 	scripts/install-deps
 
 node-programs: deps
