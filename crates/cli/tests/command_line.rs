@@ -83,6 +83,26 @@ fn a_wish_for_a_node_that_is_none_is_bad_input() {
 fn a_lab_says_what_is_missing() {
     refused(&["lab", "up"], 1, "apt-get install qemu-system-arm");
     refused(&["lab", "status", "--name", "nobody"], 1, "no lab of that name runs");
+    // As everywhere else.
+    refused(&["lab", "status", "--lab=nobody"], 1, "no lab of that name runs");
+    refused(&["lab", "part", "node1"], 2, "<OTHER>");
+}
+
+/// The options that choose a head stood between a command's own, and no text said what `node set` takes.
+#[test]
+fn help_has_a_commands_own_options_first_and_names_values() {
+    let help = |command: &[&str]| {
+        let output = fledermaus(&[command, &["--help"]].concat());
+        String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let create = help(&["token", "create"]);
+    let (own, which) = create.split_once("Which head:").expect("a heading");
+    assert!(own.contains("--days") && !own.contains("--socket") && which.contains("--socket"), "{create}");
+    assert!(own.contains("[possible values: read, write, admin]"), "{create}");
+    let set = help(&["node", "set"]);
+    for words in ["wipe always, on-change", "root auto, card, ram, copy", "address=10.78.0.21"] {
+        assert!(set.contains(words), "{words} in: {set}");
+    }
 }
 
 #[test]
