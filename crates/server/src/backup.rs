@@ -100,6 +100,7 @@ pub async fn restore(home: &Home, backup: &Path) -> Result<Contents> {
     );
     let reading = || format!("reading {}", backup.display());
     let bytes = fs::metadata(backup).with_context(reading)?.len();
+    let is_new = !state_dir.exists();
     DirBuilder::new().recursive(true).mode(0o700).create(state_dir).context("making the state directory")?;
     fs::create_dir_all(folder_of(config)).context("making the configuration's directory")?;
     // On the same file systems as what they become: a rename is all that is left to do.
@@ -142,6 +143,9 @@ pub async fn restore(home: &Home, backup: &Path) -> Result<Contents> {
         }
         fs::rename(&from, &to).with_context(|| format!("writing {}", to.display()))?;
         disk::keep_names(folder_of(&to))?;
+    }
+    if is_new {
+        hand_over(state_dir, head.uid(), head.gid())?;
     }
     Ok(Contents { nodes, user_data_files, bytes })
 }

@@ -99,11 +99,26 @@ async fn a_head_with_a_user_of_its_own_can_read_what_was_restored() {
     let refused = restore(&home, &file).await.unwrap_err().to_string();
     assert!(refused.contains("scripts is there already"), "{refused}");
     fs::write(scripts.join(BROUGHT.0), BROUGHT.1).unwrap();
+    fs::remove_dir_all(&home.state_dir).unwrap();
+    let nobody = 65_534;
+    let is_root = nix::unistd::geteuid().is_root();
+    if is_root {
+        hand_over(&scripts, nobody, nobody).unwrap();
+    }
     restore(&home, &file).await.unwrap();
     assert_eq!(fs::read_to_string(scripts.join("default.sh")).unwrap(), "echo hello");
     assert_eq!((mode(&scripts.join("default.sh")), mode(&scripts.join("more/a.sh"))), (0o640, 0o755));
     assert_eq!((mode(&scripts), mode(&home.config)), (0o750, 0o644));
     assert_eq!(mode(&home.state_dir.join(store::FILE)), 0o600);
+    let owner = |file: &Path| fs::metadata(file).map(|about| (about.uid(), about.gid())).unwrap();
+    let own = owner(new.path());
+    if is_root {
+        for file in [&scripts, &scripts.join("more/a.sh"), &home.state_dir, &home.state_dir.join(store::FILE)]
+        {
+            assert_eq!(owner(file), (nobody, nobody), "{}", file.display());
+        }
+        assert_eq!(owner(&home.config), (own.0, nobody), "who runs the head reads it, and does not write it");
+    }
 }
 
 #[tokio::test]
