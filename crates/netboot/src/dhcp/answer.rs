@@ -155,6 +155,12 @@ impl Server {
             self.leases.hear(by, now_ms);
             return None;
         }
+        // A ROM has its lease with the OFFER, before anybody was asked.
+        if let Some(lost) = self.leases.lost_by(by, address, now_ms) {
+            let granted = self.leases.grant(lost, now_ms);
+            self.leases.hear(by, now_ms);
+            return granted.map(Change::Lease);
+        }
         self.leases.avoid(address, now_ms).map(Change::NoLease)
     }
 

@@ -20,6 +20,11 @@ const DECLINED_MS: u64 = 10 * 60 * 1_000;
 /// board that was told to reboot asks for its address ten seconds later, and a Pi 3's ROM gives up after 25.
 const RUNS_MS: u64 = 15_000;
 
+/// How long a lease that another machine displaced can be given back, in milliseconds: until ARP was asked who is there.
+const LOST_MS: u64 = 5_000;
+/// The most of those.
+const LOST_LIMIT: usize = 256;
+
 /// An address that a machine has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
@@ -52,6 +57,8 @@ pub struct Leases {
     offered: BTreeMap<Ipv4Addr, Mac>,
     /// When machines with a lease last proved that they run at its address.
     heard: BTreeMap<Mac, u64>,
+    /// Leases that others displaced a moment ago, and when.
+    lost: BTreeMap<Ipv4Addr, (Lease, u64)>,
     /// Until when addresses are avoided, because somebody else uses them.
     declined: BTreeMap<Ipv4Addr, u64>,
     /// Counts how often a machine got another address.
@@ -104,7 +111,20 @@ impl Leases {
         let known = self.by_mac.contains_key(&lease.mac) || self.by_address.contains_key(&lease.address);
         let is_full = !known && self.by_mac.len() >= LEASES_LIMIT;
         let forgotten = if is_full { Some(self.forget_one(now_ms)?) } else { None };
-        Some(Granted { lease, displaced: self.put(lease).or(forgotten) })
+        let lost = self.put(lease);
+        if let Some(lost) = lost {
+            self.lost.retain(|_, (_, since_ms)| since_ms.abs_diff(now_ms) < LOST_MS);
+            if self.lost.len() < LOST_LIMIT {
+                self.lost.insert(lost.address, (lost, now_ms));
+            }
+        }
+        Some(Granted { lease, displaced: lost.map(|lost| lost.mac).or(forgotten) })
+    }
+
+    /// The lease of that address that a machine lost to another a moment ago.
+    pub(super) fn lost_by(&self, mac: Mac, address: Ipv4Addr, now_ms: u64) -> Option<Lease> {
+        let (lease, since_ms) = self.lost.get(&address)?;
+        (lease.mac == mac && since_ms.abs_diff(now_ms) < LOST_MS).then_some(*lease)
     }
 
     /// The machine proved that it runs at the address of its lease.
@@ -219,8 +239,8 @@ impl Leases {
         remembered
     }
 
-    /// The machine that had the address before, if another had.
-    fn put(&mut self, lease: Lease) -> Option<Mac> {
+    /// What another machine had of the address before.
+    fn put(&mut self, lease: Lease) -> Option<Lease> {
         self.withdraw(lease.mac);
         if let Some(other) = self.offered.remove(&lease.address) {
             self.offers.remove(&other);
@@ -233,9 +253,8 @@ impl Leases {
         self.moves += 1;
         self.heard.remove(&lease.mac);
         let other = self.by_address.insert(lease.address, lease.mac)?;
-        self.by_mac.remove(&other);
         self.heard.remove(&other);
-        Some(other)
+        self.by_mac.remove(&other)
     }
 
     /// The machine has no lease any more.

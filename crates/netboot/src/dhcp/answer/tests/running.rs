@@ -2,6 +2,9 @@
 
 use super::*;
 
+/// What a Pi 3's ROM says of itself.
+const ROM: &[u8] = b"PXEClient:Arch:00000:UNDI:002001";
+
 /// A node with its lease, of which the head has just heard.
 fn running(client: &Client) -> (Head, Ipv4Addr) {
     let mut head = Head::new();
@@ -40,7 +43,7 @@ fn no_discover_moves_a_lease() {
 
 #[test]
 fn a_rom_that_takes_an_offer_for_an_ack_moves_no_lease_of_a_node_that_runs() {
-    let client = Client { mac: mac(3), class: Some(b"PXEClient:Arch:00000:UNDI:002001") };
+    let client = Client { mac: mac(3), class: Some(ROM) };
     let (mut head, address) = running(&Client::system(3));
     let mut discover = client.message(MessageType::Discover, vec![]);
     assert_eq!(head.reply(&discover, NODE).message.yiaddr(), address, "where it is it may boot");
@@ -104,4 +107,22 @@ fn a_node_that_was_not_heard_but_answers_at_its_address_runs() {
     assert_eq!(head.server.in_use(address, first.mac, head.now_ms), None);
     assert_eq!(lease_of(&head, &first), Some(address));
     assert_ne!(head.boot(&second, fixed), address);
+}
+
+#[test]
+fn what_a_rom_was_given_before_anybody_was_asked_goes_back_to_who_is_there() {
+    let mut head = Head::new();
+    let (first, rom) = (Client::system(1), Client { mac: mac(2), class: Some(ROM) });
+    let address = head.boot(&first, NODE);
+    let lease = *head.server.leases.of(first.mac).expect("a lease");
+    let fixed = Standing::Node { fixed: Some(address), name: "" };
+    let discover = rom.message(MessageType::Discover, vec![]);
+    assert_eq!(head.reply(&discover, fixed).packet.probe, Some(address));
+    assert_eq!(lease_of(&head, &first), None, "it has not been heard, and the ROM asks but once");
+    let back = head.server.in_use(address, first.mac, head.now_ms + 200);
+    assert_eq!(back, Some(Change::Lease(Granted { lease, displaced: Some(rom.mac) })));
+    assert_ne!(head.reply(&discover, fixed).message.yiaddr(), address);
+    // Who was not there before gets nothing by answering.
+    let taken = head.boot(&Client::system(4), Standing::Node { fixed: Some(host(30)), name: "" });
+    assert_eq!(head.server.in_use(taken, first.mac, head.now_ms), Some(Change::NoLease(mac(4))));
 }
