@@ -83,14 +83,12 @@ mod tests {
             id: EVIL.into(),
             hostname: EVIL.into(),
             ready: true,
-            unheard: false,
             manager: true,
             reachable: true,
             leader: true,
-            drained: false,
-            ending: false,
             engine: EVIL.into(),
             labels: Some([(EVIL.to_owned(), EVIL.to_owned())].into()),
+            ..Member::default()
         };
         let service =
             Service { name: EVIL.repeat(100), running: 1, desired: 1, starting: false, ports: vec![] };

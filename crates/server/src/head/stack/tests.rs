@@ -13,14 +13,10 @@ fn manager(swarm: &str) -> Report {
         id: "1".into(),
         hostname: "node1".into(),
         ready: true,
-        unheard: false,
         manager: true,
         reachable: true,
         leader: true,
-        drained: false,
-        ending: false,
-        engine: String::new(),
-        labels: None,
+        ..Member::default()
     };
     let web = Service { name: "web_page".into(), running: 2, desired: 3, starting: false, ports: vec![80] };
     let manager = ManagerFacts {

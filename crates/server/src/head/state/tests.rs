@@ -169,14 +169,10 @@ fn a_failed_remove_is_not_repeated_at_once() {
         id: id.into(),
         hostname: hostname.into(),
         ready: lead,
-        unheard: false,
         manager: lead,
         reachable: lead,
         leader: lead,
-        drained: false,
-        ending: false,
-        engine: String::new(),
-        labels: None,
+        ..Member::default()
     };
     let other = Mac([0xb8, 0x27, 0xeb, 0, 1, 2]);
     let second = boot(&mut state, other, OTHER);

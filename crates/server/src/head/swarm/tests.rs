@@ -27,10 +27,7 @@ fn seen(ready: bool, unheard: bool) -> Report {
         manager: true,
         reachable: true,
         leader: true,
-        drained: false,
-        ending: false,
-        engine: String::new(),
-        labels: None,
+        ..Member::default()
     };
     let manager = ManagerFacts {
         cluster_id: "c".into(),

@@ -10,14 +10,10 @@ fn claim(name: &NodeName, cluster_id: &str) -> SwarmFacts {
         id: "0".into(),
         hostname: name.to_string(),
         ready: true,
-        unheard: false,
         manager: true,
         reachable: true,
         leader: true,
-        drained: false,
-        ending: false,
-        engine: String::new(),
-        labels: None,
+        ..Member::default()
     };
     let manager = ManagerFacts {
         cluster_id: cluster_id.into(),

@@ -142,14 +142,10 @@ impl World {
             id: id.clone(),
             hostname: self.machines[index].name.to_string(),
             ready: true,
-            unheard: false,
             manager,
             reachable: manager,
-            leader: false,
-            drained: false,
-            ending: false,
-            engine: String::new(),
             labels: Some(BTreeMap::new()),
+            ..Member::default()
         };
         self.entries.push((swarm, member));
         self.machines[index].swarm = Some((swarm, id));
