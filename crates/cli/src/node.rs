@@ -52,9 +52,10 @@ fn list(head: &Client, filter: &str, state: &str, json: bool) -> anyhow::Result<
     }
     table::print(&table::nodes(&nodes))?;
     let rivals: Vec<RivalView> = head.get("/v1/rivals")?;
-    for RivalView { server, mac, .. } in rivals {
+    for RivalView { server, mac, adds_only, .. } in rivals {
         let mac = mac.map(|mac| format!(" ({mac})")).unwrap_or_default();
-        eprintln!("another DHCP server, {server}{mac}, answers on this network: see `fledermaus doctor`");
+        let does = if adds_only { "adds boot information to DHCP" } else { "answers DHCP" };
+        eprintln!("another server, {server}{mac}, {does} on this network: see `fledermaus doctor`");
     }
     let waiting: Vec<WaitingView> = head.get("/v1/waiting")?;
     if !waiting.is_empty() {

@@ -125,9 +125,13 @@ function listen() {
 async function rivals() {
   try {
     const found = await ask("GET", "/v1/rivals");
-    const text = (rival) =>
-      `Another DHCP server, ${rival.server}${rival.mac ? ` (${rival.mac})` : ""}, answers on this network: ` +
-      "nodes take whichever answer comes first. Stop it, or give the cluster a network of its own.";
+    const text = (rival) => {
+      const who = `${rival.server}${rival.mac ? ` (${rival.mac})` : ""}`;
+      return rival.adds_only
+        ? `Another server, ${who}, adds boot information to DHCP on this network: nodes may boot from there. Stop it.`
+        : `Another DHCP server, ${who}, answers on this network: nodes take whichever answer comes first. ` +
+            "Stop it, or give the cluster a network of its own.";
+    };
     show(
       document.getElementById("alerts"),
       found.map((rival) => h("p", {}, text(rival))),
