@@ -46,6 +46,7 @@ impl Places {
                     let Some(own) = self.own_of(client.ip().to_canonical()) else { continue };
                     if let Err(error) = limit_silence(&stream, SILENCE_LIMIT) {
                         tracing::debug!("a connection of {client}: {error}");
+                        continue;
                     }
                     return (stream, client, Place { _of_all: of_all, _own: own });
                 }
@@ -67,7 +68,7 @@ impl Places {
 
 /// The kernel closes a connection whose client does not acknowledge, or has no room, for so long (RFC 5482; tcp(7),
 /// `TCP_USER_TIMEOUT`).
-fn limit_silence(stream: &TcpStream, limit: Duration) -> io::Result<()> {
+pub(super) fn limit_silence(stream: &TcpStream, limit: Duration) -> io::Result<()> {
     SockRef::from(stream).set_tcp_user_timeout(Some(limit))
 }
 

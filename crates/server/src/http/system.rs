@@ -4,7 +4,6 @@
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::time::Duration;
 
 use httparse::Status;
 use nix::sys::sendfile::sendfile;
@@ -23,8 +22,6 @@ const FIELDS_LIMIT: usize = 32;
 /// The most that is given to the kernel with one call, in bytes: others have their turn between two. As much as a socket
 /// holds (the last of Linux' `net.ipv4.tcp_wmem`, ip-sysctl.rst): what is less fills it with more calls and more turns.
 const CHUNK_BYTES: usize = 4 * 1024 * 1024;
-/// How long a client may take nothing before its connection is closed.
-const SILENCE_LIMIT: Duration = Duration::from_secs(60);
 
 /// What a request says.
 #[derive(Debug, PartialEq, Eq)]
@@ -134,7 +131,8 @@ async fn send(stream: &TcpStream, file: &File, range: Range<u64>) -> io::Result<
     let end = i64::try_from(range.end).map_err(io::Error::other)?;
     let mut offset = i64::try_from(range.start).map_err(io::Error::other)?;
     while offset < end {
-        timeout(SILENCE_LIMIT, stream.writable()).await??;
+        // For a minute at most: the door has the kernel close who takes nothing (`places`).
+        stream.writable().await?;
         let count = CHUNK_BYTES.min(usize::try_from(end - offset).unwrap_or(CHUNK_BYTES));
         let sent =
             stream.try_io(Interest::WRITABLE, || Ok(sendfile(stream, file, Some(&mut offset), count)?));
@@ -151,6 +149,9 @@ async fn send(stream: &TcpStream, file: &File, range: Range<u64>) -> io::Result<
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::places::limit_silence;
     use super::*;
 
     const PATH: &str = "/system/0f";
@@ -195,5 +196,21 @@ mod tests {
         assert_eq!(wanted(b"GET /system/0f\r\n\r\n"), None);
         let many = format!("GET {PATH} HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(FIELDS_LIMIT + 1));
         assert_eq!(wanted(many.as_bytes()), None);
+    }
+
+    #[tokio::test]
+    async fn who_takes_nothing_of_the_image_is_closed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let client = TcpStream::connect(listener.local_addr().expect("bound")).await.expect("connects");
+        let (stream, _) = listener.accept().await.expect("accepted");
+        limit_silence(&stream, Duration::from_millis(500)).expect("set");
+        let file = tempfile::tempfile().expect("a file");
+        // Far more than sockets hold.
+        let bytes = 1 << 30;
+        file.set_len(bytes).expect("a hole");
+        let sent =
+            timeout(Duration::from_secs(20), send(&stream, &file, 0..bytes)).await.expect("closed in time");
+        sent.expect_err("nobody took it");
+        drop(client);
     }
 }
